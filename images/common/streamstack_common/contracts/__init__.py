@@ -1,0 +1,1 @@
+"""Generated contracts between the pieces; made by ``hack/contract generate`` from ``protos/``."""

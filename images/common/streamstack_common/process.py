@@ -1,0 +1,60 @@
+"""What every service does with its own process: keep secrets in, stop when asked, say when it is ready."""
+
+import asyncio
+import ctypes
+import json
+import os
+import resource
+import signal
+from typing import Final
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
+ANNOUNCE_FD: Final = "STREAMSTACK_ANNOUNCE_FD"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def seal() -> None:
+    """Keep audio and transcripts in memory out of core dumps and out of other processes' reach (prctl(2))."""
+    _prctl(PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process with SIGTERM when the thread that started it ends (prctl(2)).
+
+    Only for a process that a parent waits to hear of (:func:`announce`); call it before that. In a container the
+    parent is the runtime's shim: its threads come and go, and its death must not end live sessions.
+    """
+    if ANNOUNCE_FD not in os.environ:
+        return
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def stop_requested() -> asyncio.Event:
+    """Event that SIGTERM or SIGINT sets; call it inside the running loop."""
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, event.set)
+    return event
+
+
+def announce(**addresses: str) -> None:
+    """Tell the parent, once, that this service is ready and where it listens.
+
+    One JSON line on the descriptor named by ``STREAMSTACK_ANNOUNCE_FD``; without the variable, nothing. It lets every
+    port be chosen by the kernel.
+    """
+    descriptor = os.environ.pop(ANNOUNCE_FD, None)
+    if descriptor is None:
+        return
+    with os.fdopen(int(descriptor), "w", encoding="utf-8") as pipe:
+        pipe.write(json.dumps(addresses) + "\n")
