@@ -1,0 +1,135 @@
+"""The port clients reach: sockets, TLS, who speaks on which path, and the clock of everything behind it."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from websockets.datastructures import Headers
+
+from streamstack_gateway.dialects.events import Dialect, SessionRequest
+from streamstack_gateway.dialects.v3 import V3
+from streamstack_gateway.dialects.v3.authorization import authorize
+from streamstack_gateway.edge.connection import Connection
+from streamstack_gateway.session.ports import Client
+from streamstack_gateway.session.registry import Sessions
+from streamstack_gateway.session.session import Session
+
+HEALTH_PATH: Final = "/v3/ws/health"
+V3_PATHS: Final = frozenset({"/", "/v3/ws", "/v3/ws/"})
+TICK_SECONDS: Final = 0.1
+SOCKET_TICKS: Final = 10
+"""Sockets see the time every so many ticks: their limits are tens of seconds."""
+BACKLOG: Final = 4_096
+"""Connections the kernel may hold before they are accepted: a reconnect storm arrives within milliseconds."""
+
+
+class TlsError(ValueError):
+    """The certificate or the key cannot be used; the message names the file."""
+
+
+class EdgeServer:
+    """Implements ``edge.connection.Door``."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        *,
+        unready: Callable[[], str | None],
+        observe_begin: Callable[[float], None],
+        max_connections: int,
+    ) -> None:
+        self._sessions = sessions
+        self._unready = unready
+        self.begun = observe_begin
+        self._max_connections = max_connections
+        self._connections: set[Connection] = set()
+        self._v3 = V3()
+        self._server: asyncio.Server | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._ticks = 0
+        self._idle = asyncio.Event()
+
+    @property
+    def connections(self) -> int:
+        """Open sockets, with or without a session."""
+        return len(self._connections)
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+        """Listen; returns the port, chosen by the kernel when ``port`` is 0."""
+        loop = asyncio.get_running_loop()
+        listener = socket.create_server((host, port), backlog=BACKLOG)
+        self._server = await loop.create_server(
+            lambda: Connection(self, loop), sock=listener, ssl=tls, backlog=BACKLOG
+        )
+        self._ticker = loop.call_later(TICK_SECONDS, self._tick, loop)
+        bound: int = listener.getsockname()[1]
+        return bound
+
+    async def flushed(self) -> None:
+        """Wait until the sockets of ended sessions are closed; their own limits bound it."""
+        self._idle.clear()
+        if not self._connections:
+            return
+        await self._idle.wait()
+
+    async def stop(self) -> None:
+        """Close the port; sockets that are still open get no further word."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.abort()
+
+    # --------------------------------------------------------------------------------------------------------- the door
+
+    def begin(self, request: SessionRequest, client: Client, now: float) -> Session:
+        """See ``Sessions.begin``."""
+        return self._sessions.begin(request, client, now)
+
+    def authorize(self, headers: Headers, target: str) -> None:
+        """See ``dialects.v3.authorization``."""
+        given = headers.get_all("Authorization")
+        authorize(given[0] if given else None, target)
+
+    def dialect(self, path: str) -> Dialect | None:
+        """V3 is all there is yet."""
+        return self._v3 if path in V3_PATHS else None
+
+    def health(self, path: str) -> str | None:
+        """The health path answers whether new sessions can be served."""
+        return (self._unready() or "") if path == HEALTH_PATH else None
+
+    def opened(self, connection: Connection) -> bool:
+        """Count a socket; False when there are too many."""
+        self._connections.add(connection)
+        return len(self._connections) <= self._max_connections
+
+    def closed(self, connection: Connection) -> None:
+        """It is gone."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._idle.set()
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self._ticker = loop.call_later(TICK_SECONDS, self._tick, loop)
+        self._sessions.tick(now)
+        self._sessions.relieve()
+        self._ticks += 1
+        if self._ticks % SOCKET_TICKS == 0:
+            for connection in list(self._connections):
+                connection.tick(now)
+
+
+def tls_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
+    """Server side TLS from PEM files. Raises TlsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate_file, key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise TlsError(f"TLS certificate {certificate_file} with key {key_file}: {error}") from error
+    return context

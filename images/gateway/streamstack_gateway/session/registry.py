@@ -1,0 +1,151 @@
+"""All live sessions of this gateway: who is admitted, who is counted, who has to go when memory runs out."""
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from streamstack_common.retirement import Admission, Retirement
+from streamstack_common.sessions_report import PoolSessions, SessionsReport
+from streamstack_gateway import errors
+from streamstack_gateway.dialects.events import SessionRequest
+from streamstack_gateway.models import ModelMap
+from streamstack_gateway.placement.ports import Pools
+from streamstack_gateway.session.budget import ByteBudget
+from streamstack_gateway.session.ports import Client, Limits
+from streamstack_gateway.session.session import Session
+
+
+class Sessions:
+    """Admission and accounting. ``license_refusal`` answers why the license admits nobody, or None."""
+
+    def __init__(
+        self,
+        *,
+        models: ModelMap,
+        pools: Pools,
+        budget: ByteBudget,
+        limits: Limits,
+        capacity: int,
+        max_sessions: int,
+        revision: str,
+        license_refusal: Callable[[], str | None],
+    ) -> None:
+        self.instance_id = uuid.uuid4().hex
+        self.retirement = Retirement()
+        self.outcomes: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        self.audio_ms_total = 0
+        self._models = models
+        self._pools = pools
+        self._budget = budget
+        self._limits = limits
+        self._capacity = capacity
+        self._max_sessions = max_sessions
+        self._revision = revision
+        self._license_refusal = license_refusal
+        self._live: dict[str, Session] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._live.values())
+
+    def begin(self, request: SessionRequest, client: Client, now: float) -> Session:
+        """Admit a client and greet it. Raises SessionError when it cannot be had; the refusal is counted."""
+        try:
+            resolved = self._models.resolve(request)
+            self._admit(resolved.pool)
+        except errors.SessionError as error:
+            self.refusals[error.reason] += 1
+            raise
+        session = Session(
+            str(uuid.uuid4()),
+            request,
+            resolved,
+            client=client,
+            pools=self._pools,
+            budget=self._budget,
+            limits=self._limits,
+            now=now,
+            wall_seconds=time.time(),
+            on_over=self._over,
+        )
+        self._live[session.id] = session
+        self._empty.clear()
+        session.begin()
+        return session
+
+    def tick(self, now: float) -> None:
+        """Let every session see the time."""
+        for session in list(self._live.values()):
+            session.tick(now)
+
+    def relieve(self) -> None:
+        """While the budget is exceeded, end the session that holds the most."""
+        while self._budget.exceeded and self._live:
+            longest = max(self._live.values(), key=lambda session: len(session.recognition.upstream.buffer))
+            longest.fail(errors.buffer_budget())
+
+    async def empty(self) -> None:
+        """Wait until no session is live."""
+        await self._empty.wait()
+
+    def end_all(self, error: errors.SessionError) -> None:
+        """End what is still live."""
+        for session in list(self._live.values()):
+            session.fail(error)
+
+    @property
+    def admission(self) -> Admission:
+        """What new sessions meet."""
+        if not self.retirement.accepting:
+            return Admission.RETIRED
+        return Admission.OPEN if self._license_refusal() is None else Admission.LICENSE_BLOCKED
+
+    def report(self) -> SessionsReport:
+        """The body of ``/sessions``."""
+        # Sessions are kept in the order they began.
+        oldest = next(iter(self._live.values()), None)
+        return SessionsReport(
+            instance_id=self.instance_id,
+            revision=self._revision,
+            admission=self.admission,
+            generation=self.retirement.generation,
+            sessions=len(self._live),
+            oldest_started_at=datetime.fromtimestamp(oldest.started_wall_seconds, UTC) if oldest else None,
+            capacity=self._capacity,
+            max_sessions=self._max_sessions,
+            pools={
+                name: PoolSessions(in_use=pool.in_use, waiting=pool.waiting, refused_total=pool.refused_total)
+                for name, pool in self._pools.report().items()
+            },
+        )
+
+    def _admit(self, pool: str) -> None:
+        """Everything is decided from what is known already: ``Begin`` never waits (DESIGN 4)."""
+        if not self.retirement.accepting:
+            raise errors.retired()
+        refusal = self._license_refusal()
+        if refusal is not None:
+            raise errors.license_refused(refusal)
+        if len(self._live) >= self._max_sessions:
+            raise errors.too_many_sessions()
+        if not self._budget.admits:
+            raise errors.overloaded()
+        free = self._pools.free_slots(pool)
+        if free is not None and free <= 0:
+            self._pools.refuse(pool)
+            raise errors.pool_full(pool)
+
+    def _over(self, session: Session) -> None:
+        del self._live[session.id]
+        if not self._live:
+            self._empty.set()
+        self.outcomes[session.outcome] += 1
+        self.audio_ms_total += session.audio_ms

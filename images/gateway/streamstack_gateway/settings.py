@@ -1,0 +1,125 @@
+"""The gateway's settings: environment (the seeds' names where they have one) and flags."""
+
+from typing import Self
+
+from pydantic import AliasChoices, Field, model_validator
+
+from streamstack_common.settings import ServiceSettings
+
+
+def _names(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+class GatewaySettings(ServiceSettings):
+    """Everything the gateway can be told. Ports: 0 lets the kernel choose."""
+
+    host: str = Field("0.0.0.0", validation_alias=_names("host", "HOST"), description="address to listen on")  # noqa: S104  # a pod is reached from outside
+    port: int = Field(8080, ge=0, le=65535, validation_alias=_names("port", "AAI_WSS_PORT"), description="WebSocket port")
+    internal_port: int = Field(
+        8090, ge=0, le=65535, validation_alias=_names("internal_port", "INTERNAL_PORT"), description="internal HTTP port"
+    )
+    tls_certificate_file: str | None = Field(
+        None,
+        validation_alias=_names("tls_certificate_file", "SSL_CERT_PATH"),
+        description="serve TLS with this PEM certificate chain",
+    )
+    tls_key_file: str | None = Field(
+        None, validation_alias=_names("tls_key_file", "SSL_CERT_KEY"), description="the certificate's PEM private key"
+    )
+
+    asr_pools: str = Field(
+        "",
+        validation_alias=_names("asr_pools", "ASR_POOLS"),
+        description="pools and their servers: name/model=host:port,host:port;name/model=...",
+    )
+    asr_endpoint: str | None = Field(
+        None,
+        validation_alias=_names("asr_endpoint", "AAI_ASR_ENDPOINT", "AAI_STREAMING_ASR_ENDPOINT"),
+        description="host:port of a balancer that routes on x-model-version, instead of the pools' own servers",
+    )
+    asr_secure: bool = Field(
+        False,
+        validation_alias=_names("asr_secure", "AAI_USE_SECURE_CHANNEL_TO_ASR_SERVICE"),
+        description="TLS to the speech-recognition servers",
+    )
+    model_aliases: str = Field(
+        "",
+        validation_alias=_names("model_aliases", "MODEL_ALIASES"),
+        description="further names of models: alias=name,alias=name",
+    )
+    model_fallbacks: str = Field(
+        "",
+        validation_alias=_names("model_fallbacks", "MODEL_FALLBACKS"),
+        description="which routing name answers where one has no pool: u3-pro=en-default,...",
+    )
+
+    license_endpoint: str = Field(
+        "http://localhost:8082",
+        pattern="^https?://",
+        validation_alias=_names("license_endpoint", "AAI_LICENSE_AND_USAGE_PROXY_ENDPOINT"),
+        description="the license proxy",
+    )
+    state_dir: str | None = Field(
+        None,
+        validation_alias=_names("state_dir", "STATE_DIR"),
+        description="folder that survives a restart of the container; keeps the last license state",
+    )
+
+    capacity: int = Field(
+        32, ge=1, validation_alias=_names("capacity", "CAPACITY"), description="sessions that scaling aims at"
+    )
+    max_sessions: int | None = Field(
+        None,
+        ge=1,
+        validation_alias=_names("max_sessions", "MAX_SESSIONS"),
+        description="sessions at which new ones are refused; 4 x capacity when not given",
+    )
+    max_connections: int = Field(
+        16_000,
+        ge=1,
+        validation_alias=_names("max_connections", "MAX_CONNECTIONS"),
+        description="open sockets, those without a session included, at which new ones are closed",
+    )
+    buffer_megabytes: int = Field(
+        768,
+        ge=1,
+        validation_alias=_names("buffer_megabytes", "BUFFER_MEGABYTES"),
+        description="budget of all audio buffers; admission closes at 70 %",
+    )
+    max_session_seconds: int = Field(
+        10_800, ge=1, validation_alias=_names("max_session_seconds", "MAX_SESSION_SECONDS"), description="limit of a session"
+    )
+    asr_wait_seconds: float = Field(
+        600,
+        gt=0,
+        validation_alias=_names("asr_wait_seconds", "ASR_WAIT_SECONDS"),
+        description="how long a session that has begun may be without a server",
+    )
+    stop_grace_seconds: float | None = Field(
+        None,
+        ge=0,
+        validation_alias=_names("stop_grace_seconds", "STOP_GRACE_SECONDS"),
+        description="how long live sessions may go on after SIGTERM; the longest session and a minute when not given",
+    )
+    revision: str = Field("", validation_alias=_names("revision", "REVISION"), description="the pod template's revision")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("SSL_CERT_PATH and SSL_CERT_KEY go together: give both or none")
+        if not self.asr_pools:
+            raise ValueError("ASR_POOLS: expected at least one pool, such as english/en-default=asr:50051")
+        if self.max_sessions is not None and self.max_sessions < self.capacity:
+            raise ValueError(f"MAX_SESSIONS ({self.max_sessions}) is below CAPACITY ({self.capacity})")
+        return self
+
+    @property
+    def session_limit(self) -> int:
+        """Sessions at which new ones are refused."""
+        return self.max_sessions if self.max_sessions is not None else 4 * self.capacity
+
+    @property
+    def grace_seconds(self) -> float:
+        """How long live sessions may go on after SIGTERM."""
+        return self.max_session_seconds + 60 if self.stop_grace_seconds is None else self.stop_grace_seconds
