@@ -28,7 +28,8 @@ class LicenseState(StrEnum):
 
 def format_timestamp(moment: datetime) -> str:
     """Return an aware moment as ``2026-01-01T12:00:00.000000Z``, always with microseconds and in UTC."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime: its %Y is not padded here, and a year below 1000 could not be read back.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _to_utc(moment: datetime) -> datetime:

@@ -21,6 +21,12 @@ def seal() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def open_files_to_the_limit() -> None:
+    """Raise the soft limit of open files to the hard one: every client is a socket."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def die_with_parent() -> None:
     """Have the kernel end this process with SIGTERM when the thread that started it ends (prctl(2)).
 

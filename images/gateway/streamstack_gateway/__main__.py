@@ -6,7 +6,7 @@ import sys
 import uvloop
 
 from streamstack_common import logs
-from streamstack_common.process import die_with_parent, seal, stop_requested
+from streamstack_common.process import die_with_parent, open_files_to_the_limit, seal, stop_requested
 from streamstack_common.settings import load
 from streamstack_gateway.gateway import Gateway
 from streamstack_gateway.settings import GatewaySettings
@@ -21,6 +21,7 @@ def main() -> int:
     settings = load(GatewaySettings)
     seal()
     die_with_parent()
+    open_files_to_the_limit()
     logs.configure(service="gateway", level=settings.logging_level, structured=settings.use_structured_logging)
     try:
         gateway = Gateway(settings)

@@ -174,12 +174,6 @@ def audio_rate(received_seconds: float, elapsed_seconds: float) -> SessionError:
     return SessionError(Code.INVALID_AUDIO, "audio_rate", message)
 
 
-def audio_backlog(seconds: float) -> SessionError:
-    """More audio waits to be recognised than one session may keep; ``seconds`` is the backlog reached."""
-    message = f"Audio Transmission Rate Exceeded: {seconds:.1f} sec. of audio wait to be processed"
-    return SessionError(Code.INVALID_AUDIO, "audio_backlog", message)
-
-
 def inactivity(seconds: int) -> SessionError:
     """No message of any kind for the ``inactivity_timeout`` the client asked for."""
     message = f"Session terminated due to inactivity: No messages received for {seconds} seconds"

@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from streamstack_common.credential import Credential
-from streamstack_common.internal_http import InternalHttp
+from streamstack_common.internal_http import InternalHttp, base_url
 from streamstack_common.process import announce
 from streamstack_common.session_routes import add_session_routes
 from streamstack_gateway import errors
@@ -51,6 +51,7 @@ class Gateway:
                 {pool.model_version: pool.name for pool in placement.pools},
                 aliases=settings.model_aliases,
                 fallbacks=settings.model_fallbacks,
+                default=settings.model_default,
             ),
             pools=self._pools,
             budget=budget,
@@ -103,11 +104,10 @@ class Gateway:
         """Say where it listens, once sessions can be admitted."""
         settings = self._settings
         await self._license.known()
-        scheme = "wss" if secure else "ws"
-        log.info("listening on %s://%s:%d, internal on %d", scheme, settings.host, port, internal_port)
-        announce(
-            gateway=f"{scheme}://{settings.host}:{port}", gateway_internal=f"http://{settings.host}:{internal_port}"
-        )
+        gateway = base_url(settings.host, port).replace("http", "wss" if secure else "ws", 1)
+        internal = base_url(settings.host, internal_port)
+        log.info("listening on %s, internal on %s", gateway, internal)
+        announce(gateway=gateway, gateway_internal=internal)
 
     async def _drain(self) -> None:
         self._sessions.retirement.stop()

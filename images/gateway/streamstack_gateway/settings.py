@@ -48,6 +48,11 @@ class GatewaySettings(ServiceSettings):
         validation_alias=_names("model_aliases", "MODEL_ALIASES"),
         description="further names of models: alias=name,alias=name",
     )
+    model_default: str = Field(
+        "",
+        validation_alias=_names("model_default", "MODEL_DEFAULT"),
+        description="model of clients that name none; English, or the first pool's, when not given",
+    )
     model_fallbacks: str = Field(
         "",
         validation_alias=_names("model_fallbacks", "MODEL_FALLBACKS"),

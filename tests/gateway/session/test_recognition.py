@@ -54,6 +54,11 @@ class Case:
         self.recognition.audio(bytes(ms_to_samples(ms) * 2))
         self.recognition.release(self.recognition.upstream.buffer.end)
 
+    def heard(self, through_ms: int, *, attempt: int = 0) -> None:
+        """The server has come that far in the open turn and found nothing new."""
+        turn = self.recognition.upstream.turn_id
+        self.recognition.hypothesis(hypothesis(turn_id=turn, attempt=attempt, through_ms=through_ms))
+
     def end(self, server: HandServer, *words: asr_pb2.Word, words_before: int = 0) -> None:
         """The server answers the end it was told of."""
         turn_id, through = server.ends[-1]
@@ -101,6 +106,8 @@ def test_a_forced_end_waits_for_the_end_that_is_under_way() -> None:
     case.recognition.end_turn()
     assert len(server.ends) == 1
     case.end(server, word("mill", 100, 500, final=True))
+    assert server.ends == [(0, first)]
+    case.heard(2500)
     assert server.ends == [(0, first), (1, ms_to_samples(2500))]
     case.end(server, word("five", 2000, 2300, final=True))
     assert [turn.transcript for turn in case.turns if turn.end_of_turn] == ["mill", "five"]
@@ -145,6 +152,7 @@ def test_an_end_under_way_when_the_server_dies_is_told_to_the_next_one() -> None
     case.recognition.end_turn()
     case.recognition.lost("killed")
     second = case.pools.serve()
+    case.heard(1000, attempt=1)
     assert second.ends == [(0, ms_to_samples(1050))]
     case.end(second, word("mill", 100, 500, final=True))
     assert case.turns[-1].transcript == "mill"
@@ -164,6 +172,7 @@ def test_audio_of_finished_turns_leaves_the_memory() -> None:
     server = case.begin()
     case.audio(10_000)
     case.recognition.end_turn()
+    case.heard(10_000)
     case.end(server, word("mill", 100, 500, final=True))
     assert case.budget.used == ms_to_samples(200) * 2
 
@@ -204,3 +213,36 @@ def test_leaving_gives_back_slot_queue_place_and_bytes() -> None:
     waiting.recognition.enter()
     waiting.recognition.leave()
     assert waiting.pools.waiting == []
+
+
+def test_turns_that_end_by_themselves_before_a_forced_end_still_do() -> None:
+    case = Case()
+    server = case.begin()
+    case.audio(5000)
+    case.recognition.end_turn()
+    case.recognition.hypothesis(hypothesis([word("mill", 100, 500)], through_ms=600))
+    case.recognition.hypothesis(hypothesis([word("mill", 100, 500)], through_ms=1100, speech=0, silence_ms=600))
+    case.recognition.hypothesis(
+        hypothesis([word("mill", 100, 500), word("five", 3000, 3400)], through_ms=5000, silence_ms=1600)
+    )
+    assert server.ends == [(0, ms_to_samples(1100))]
+    case.end(server, word("mill", 100, 500, final=True))
+    # The server goes through the rest again for the next turn.
+    case.recognition.hypothesis(hypothesis(turn_id=1, through_ms=2000))
+    assert len(server.ends) == 1
+    case.recognition.hypothesis(hypothesis([word("five", 3000, 3400)], turn_id=1, through_ms=5000))
+    case.end(server, word("five", 3000, 3400, final=True))
+    assert [turn.transcript for turn in case.turns if turn.end_of_turn] == ["mill", "five"]
+    assert case.caught_up_times == 1
+
+
+def test_what_a_server_let_go_of_is_not_asked_for_again_when_words_begin() -> None:
+    case = Case()
+    case.begin()
+    case.audio(9_000)
+    case.recognition.hypothesis(hypothesis(through_ms=8_000, stable_ms=7_500, speech=0, silence_ms=8_000))
+    case.recognition.hypothesis(hypothesis([word("mill", 8_100, 8_400)], through_ms=8_500, stable_ms=7_500))
+    case.recognition.lost("killed")
+    request = case.pools.serve().request
+    assert request.turn_start_sample == ms_to_samples(7_500)
+    assert request.first_sample == ms_to_samples(7_300)

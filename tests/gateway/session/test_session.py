@@ -85,6 +85,10 @@ class Case:
             self.now += 0.1
             self.session.tick(self.now)
 
+    def heard(self, through_ms: int) -> None:
+        turn = self.session.recognition.upstream.turn_id
+        self.session.recognition.hypothesis(hypothesis(turn_id=turn, through_ms=through_ms))
+
     def answer(self, server: HandServer, *words: asr_pb2.Word) -> None:
         turn_id, through = server.ends[-1]
         attempt = server.request.attempt
@@ -116,6 +120,7 @@ def test_terminate_ends_the_open_turn_then_the_session() -> None:
     server = case.pools.serve()
     case.audio(1025)
     case.session.receive(Terminate(), case.now)
+    case.heard(1000)
     assert server.ends == [(0, ms_to_samples(1000))]
     case.answer(server, word("mill", 100, 500, final=True))
     turn, terminated = case.sent[-2:]
@@ -156,7 +161,7 @@ def test_terminate_waits_for_a_server_that_makes_progress() -> None:
     server = case.pools.serve()
     case.audio(8000)
     case.session.receive(Terminate(), case.now)
-    for through_ms in range(1000, 8000, 1000):
+    for through_ms in range(1000, 8001, 1000):
         case.session.recognition.hypothesis(hypothesis(through_ms=through_ms))
         case.wait(3)
     assert case.closed == []
@@ -174,6 +179,7 @@ def test_terminate_while_a_turn_is_already_ending_waits_for_all_audio() -> None:
     case.session.receive(Terminate(), case.now)
     case.answer(server, word("mill", 100, 500, final=True))
     assert case.closed == []
+    case.heard(2000)
     case.answer(server, word("five", 1600, 1900, final=True))
     assert [event.transcript for event in case.sent if isinstance(event, Turn) and event.end_of_turn] == [
         "mill",
@@ -195,6 +201,7 @@ def test_force_endpoint_ends_the_turn_behind_all_audio() -> None:
     server = case.pools.serve()
     case.audio(1050)
     case.session.receive(ForceEndpoint(), case.now)
+    case.heard(1000)
     assert server.ends == [(0, ms_to_samples(1050))]
     case.answer(server, word("mill", 100, 500, final=True))
     assert isinstance(case.sent[-1], Turn)
@@ -293,12 +300,21 @@ def test_audio_far_ahead_of_real_time_waits_and_comes_out_at_its_pace() -> None:
     assert server.position == 30 * 16_000
 
 
-def test_a_backlog_over_five_minutes_ends_the_session_with_3007() -> None:
+def test_audio_more_than_five_minutes_ahead_of_real_time_ends_the_session_with_3007() -> None:
     case = Case()
     for _ in range(301):
         case.session.audio(bytes(32_000), case.now)
-    assert case.failure[0] == 3007
+    assert case.failure == (3007, "Audio Transmission Rate Exceeded: Received 301.0 sec. audio in 0.0 sec")
     assert case.budget.used == 0
+
+
+def test_audio_in_real_time_may_wait_for_a_server_as_long_as_the_session_may() -> None:
+    case = Case(limits=Limits(asr_wait_seconds=1000))
+    for _ in range(600):
+        case.session.audio(bytes(32_000), case.now)
+        case.wait(1.0)
+    assert case.closed == []
+    assert case.budget.used == 600 * 32_000
 
 
 def test_changed_thresholds_apply_from_the_next_news() -> None:

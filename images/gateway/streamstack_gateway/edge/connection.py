@@ -8,7 +8,7 @@ import asyncio
 import logging
 import traceback
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
@@ -85,10 +85,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket, unless there are too many."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio types it as the base class
-        self._transport = transport
+        # asyncio types it as the base class; uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
         if not self._door.opened(self):
-            transport.abort()
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Parse, handle, answer."""
@@ -224,9 +224,15 @@ class Connection(asyncio.Protocol):
             transport.write(pieces[0])
         else:
             transport.writelines([piece for piece in pieces if piece])
-        if self._closing_at is None and self._ws.state is not State.OPEN and self._ws.state is not State.CONNECTING:
+        ends = not pieces[-1]  # websockets' mark for the end of the stream
+        if self._closing_at is None and (ends or self._ws.state is State.CLOSING):
             self._closing_at = self._loop.time()
-        if not pieces[-1]:  # websockets' mark for the end of the stream
+        if not ends:
+            return
+        if transport.can_write_eof():
+            # Closing with unread input would reset the connection and take the last messages with it.
+            transport.write_eof()
+        else:
             transport.close()
 
     def abort(self) -> None:

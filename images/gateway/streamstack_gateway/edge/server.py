@@ -17,7 +17,7 @@ from streamstack_gateway.session.registry import Sessions
 from streamstack_gateway.session.session import Session
 
 HEALTH_PATH: Final = "/v3/ws/health"
-V3_PATHS: Final = frozenset({"/", "/v3/ws", "/v3/ws/"})
+V3_PATHS: Final = frozenset({"/", "/v3/ws"})
 TICK_SECONDS: Final = 0.1
 SOCKET_TICKS: Final = 10
 """Sockets see the time every so many ticks: their limits are tens of seconds."""

@@ -26,5 +26,6 @@ class Limits:
     """How long a terminating session waits for a server that makes no progress; clients give up after five."""
     max_turn_seconds: int = 120
     """A turn without any pause is cut here, so that no buffer and no engine grows without bound."""
-    backlog_seconds: int = 300
+    ahead_seconds: int = 300
+    """How far audio may run ahead of real time; a server that is slow or away is no fault of the client's."""
     heartbeat_seconds: float = 5.0

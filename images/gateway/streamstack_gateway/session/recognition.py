@@ -7,7 +7,7 @@ import logging
 from typing import Protocol
 
 from streamstack_common.contracts import asr_pb2
-from streamstack_common.contracts.rpc import SAMPLE_RATE
+from streamstack_common.contracts.rpc import SAMPLE_RATE, ms_to_samples
 from streamstack_gateway.dialects.events import SessionRequest, Turn, TurnSettings
 from streamstack_gateway.placement.ports import Attempt, Pools, Ticket
 from streamstack_gateway.session.budget import ByteBudget
@@ -59,9 +59,11 @@ class Recognition:
         self._max_turn_samples = max_turn_seconds * SAMPLE_RATE
         self._turn = OpenTurn(request.turns, language_detection=request.language_detection)
         self._turn_start = 0  # sample
+        self._resume = 0  # sample; see _cut
         self._stable = 0  # sample; the last server will not look back behind it
         self._attempt = 0
         self._opened_from = 0
+        self._heard = 0  # sample; how far the open turn's hypotheses have come
         self._end_through: int | None = None  # a forced end that is still to come
         self._ticket: Ticket | None = None
 
@@ -112,17 +114,23 @@ class Recognition:
         return self._turn.settings
 
     def end_turn(self) -> None:
-        """End the open turn behind all audio taken so far; ``caught_up`` follows."""
-        end = self.upstream.buffer.end
-        if self.upstream.cut is not None:
-            self._end_through = end
-        else:
-            self.upstream.end_turn(end)
+        """End the open turn behind all audio taken so far; ``caught_up`` follows.
+
+        Turns that end on their own before that still do: a client that sends a file at once gets the same turns.
+        """
+        self._end_through = self.upstream.buffer.end
+        self._force()
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Changes whenever the server has done something: open turn, and the sample its hypotheses have come to."""
+        return self.upstream.turn_id, self._heard
 
     @property
     def idle(self) -> bool:
         """Whether nothing is left to end: no audio since the last turn's end."""
-        return self.upstream.cut is None and self.upstream.buffer.end <= self._turn_start
+        upstream = self.upstream
+        return upstream.cut is None and self._end_through is None and upstream.buffer.end <= self._turn_start
 
     def settle(self) -> Turn | None:
         """The open turn as it stands, for a session that cannot wait for its server."""
@@ -150,7 +158,9 @@ class Recognition:
         self.placed_times += 1
         self._turn.words.resume()
         self.upstream.opened(attempt, self._opened_from)
+        self._heard = self._opened_from
         self.upstream.pump()
+        self._force()
 
     def hypothesis(self, message: asr_pb2.Hypothesis) -> None:
         """News of the open turn, also while it is being ended."""
@@ -159,6 +169,7 @@ class Recognition:
         upstream = self.upstream
         self._stable = max(self._stable, message.stable_through_sample)
         self.max_speech_probability = max(self.max_speech_probability, message.speech_probability)
+        self._heard = message.through_sample
         upstream.progress(message.through_sample)
         try:
             changed, decision = self._turn.hypothesis(message, cut=upstream.cut)
@@ -174,6 +185,7 @@ class Recognition:
             upstream.end_turn(message.through_sample)
         else:
             upstream.pump()
+            self._force()
 
     def final(self, message: asr_pb2.Final) -> None:
         """The turn's last words."""
@@ -192,18 +204,17 @@ class Recognition:
         if message.attempt != self._attempt or message.turn_id != self.upstream.turn_id:
             return
         upstream = self.upstream
-        self._turn_start = message.through_sample
+        self._turn_start = self._heard = message.through_sample
         self._stable = max(self._stable, message.through_sample)
         self._turn.next(message.through_sample)
         upstream.turn_ended(message.through_sample)
         upstream.forget(message.through_sample)
-        if self._end_through is not None and self._end_through > message.through_sample:
-            upstream.end_turn(self._end_through)
+        if self._end_through is not None and self._end_through <= message.through_sample:
             self._end_through = None
-            return
-        self._end_through = None
         upstream.pump()
-        self._results.caught_up()
+        self._force()
+        if self._end_through is None:
+            self._results.caught_up()
 
     def please_move(self, message: asr_pb2.PleaseMove) -> None:
         """The server retires; it waits for its sessions, so the session stays until the server ends the attempt."""
@@ -216,15 +227,22 @@ class Recognition:
         self.upstream.lost()
         self.enter()
 
+    def _force(self) -> None:
+        """Carry out a forced end once decoding is near: before that, earlier turns may still end by themselves."""
+        upstream, through = self.upstream, self._end_through
+        if through is None or upstream.cut is not None or upstream.attempt is None:
+            return
+        # Audio goes out in whole steps, and a hypothesis is at most one step behind what it was sent.
+        if through - self._heard < 2 * ms_to_samples(upstream.attempt.facts.chunk_ms):
+            upstream.end_turn(through)
+
     def _cut(self) -> int:
         """Words that start before this sample are final, or known not to be there."""
         middle = self._turn.words.resume_sample
-        if middle is not None:
-            return middle
-        if self._turn.words.tentative:
-            return self._turn_start
-        quiet = max(self._turn_start, self._stable)
-        return quiet if self.upstream.cut is None else min(quiet, self.upstream.cut)
+        known = max(self._turn_start, self._stable) if middle is None else middle
+        # What was forgotten is not asked for again.
+        self._resume = max(self._resume, known)
+        return self._resume if self.upstream.cut is None else min(self._resume, self.upstream.cut)
 
     def _distrust(self, error: ContractError) -> None:
         attempt = self.upstream.attempt

@@ -90,7 +90,7 @@ class Session:
         self._unplaced_since: float | None = now
         self._beat_at = now + limits.heartbeat_seconds
         self._terminate_by = 0.0
-        self._progress_seen = 0
+        self._progress_seen = self.recognition.progress
 
     # ------------------------------------------------------------------------------------------------ the client's side
 
@@ -116,9 +116,10 @@ class Session:
         recognition = self.recognition
         recognition.audio(self._decoder.feed(data))
         self._release(now)
-        backlog = recognition.upstream.backlog
-        if backlog > self._limits.backlog_seconds * SAMPLE_RATE:
-            self.fail(errors.audio_backlog(backlog / SAMPLE_RATE))
+        received_seconds = recognition.upstream.buffer.end / SAMPLE_RATE
+        elapsed_seconds = now - self.started_at
+        if received_seconds - elapsed_seconds > self._limits.ahead_seconds:
+            self.fail(errors.audio_rate(received_seconds, elapsed_seconds))
 
     def receive(self, event: ClientEvent, now: float) -> None:
         """Take one parsed text message."""
@@ -228,6 +229,8 @@ class Session:
         self.recognition.configure(replace(settings, **changes), change.keyterms)
         if change.heartbeat is not None:
             self._keep_beating = change.heartbeat
+        for warning in change.warnings:
+            self._client.send(warning)
 
     def _terminate(self, now: float) -> None:
         self.phase = Phase.TERMINATING
@@ -241,9 +244,9 @@ class Session:
 
     def _watch_termination(self, now: float) -> None:
         """A server that makes progress may finish; one that makes none does not keep the client."""
-        decoded = self.recognition.upstream.decoded
-        if decoded > self._progress_seen:
-            self._progress_seen = decoded
+        progress = self.recognition.progress
+        if progress != self._progress_seen:
+            self._progress_seen = progress
             self._terminate_by = now + self._limits.terminate_seconds
         elif now >= self._terminate_by:
             log.warning("session %s: no answer to the end of its last turn", self.id)

@@ -35,11 +35,6 @@ class Upstream:
         """Where the open turn is to end, once that is decided; sample."""
         return self._cut
 
-    @property
-    def backlog(self) -> int:
-        """Accepted samples that no server has decoded yet."""
-        return self.buffer.end - self.decoded
-
     def accept(self, pcm: bytes) -> None:
         """Take audio of the client; ``pump`` sends it."""
         self.buffer.append(pcm)

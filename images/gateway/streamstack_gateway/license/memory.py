@@ -1,0 +1,74 @@
+"""The last state a gateway was told, on disk: a small JSON file that outlives the container."""
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from streamstack_common.license_status import LicenseState, Timestamp
+from streamstack_gateway.license.view import Told
+
+log = logging.getLogger(__name__)
+
+MAX_FILE_BYTES: Final = 4096
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    state: LicenseState
+    trust_expiration: Timestamp | None
+    heard_at: Timestamp
+
+
+def recall(path: Path) -> Told | None:
+    """What was remembered; None when nothing usable is there, logged unless the file is just absent."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("license memory %s: %s; starting without", path, error.strerror)
+        return None
+    try:
+        record = _Record.model_validate_json(content)
+    except ValidationError:
+        log.warning("license memory %s: expected a record of version 1; starting without", path)
+        return None
+    return Told(record.state, record.trust_expiration, record.heard_at)
+
+
+def remember(path: Path, told: Told) -> None:
+    """Replace the file by one complete record, on the disk when this returns.
+
+    Raises:
+        OSError: it cannot be written; what was there before is still there.
+
+    """
+    record = _Record(state=told.state, trust_expiration=told.trust_expiration, heard_at=told.heard_at)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(record.model_dump_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut (fsync(2))."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,93 @@
+"""The gateway's client port in this process: real sockets, servers played by hand, a license the test decides."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from streamstack_gateway.edge.server import EdgeServer
+from streamstack_gateway.models import ModelMap
+from streamstack_gateway.session.budget import ByteBudget
+from streamstack_gateway.session.ports import Limits
+from streamstack_gateway.session.registry import Sessions
+from support.fake_pools import HandPools
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+SELF_HOSTED = {"Authorization": "self-hosted"}
+
+
+@dataclass
+class Edge:
+    """What a test may look at and change while clients are connected."""
+
+    pools: HandPools = field(default_factory=HandPools)
+    budget: ByteBudget = field(default_factory=lambda: ByteBudget(1 << 26))
+    refusal: str | None = None
+    unready: str | None = None
+    begins: list[float] = field(default_factory=list)
+
+    def build(self, *, limits: Limits, max_sessions: int, max_connections: int) -> None:
+        self.sessions = Sessions(
+            models=ModelMap.configure({"en-default": "english"}),
+            pools=self.pools,
+            budget=self.budget,
+            limits=limits,
+            capacity=max_sessions,
+            max_sessions=max_sessions,
+            revision="r1",
+            license_refusal=lambda: self.refusal,
+        )
+        self.server = EdgeServer(
+            self.sessions,
+            unready=lambda: self.unready,
+            observe_begin=self.begins.append,
+            max_connections=max_connections,
+        )
+
+    def client(self, target: str = "/v3/ws?sample_rate=16000", **options: Any) -> connect:
+        scheme = "wss" if "ssl" in options else "ws"
+        options.setdefault("additional_headers", SELF_HOSTED)
+        return connect(f"{scheme}://localhost:{self.port}{target}", **options)
+
+    async def none_live(self) -> None:
+        async with asyncio.timeout(5):
+            await self.sessions.empty()
+
+
+@asynccontextmanager
+async def edge(
+    *,
+    limits: Limits | None = None,
+    max_sessions: int = 10,
+    max_connections: int = 100,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Edge]:
+    """A listening port, closed at the end."""
+    it = Edge()
+    it.build(limits=limits or Limits(), max_sessions=max_sessions, max_connections=max_connections)
+    it.port = await it.server.start("127.0.0.1", 0, tls)
+    try:
+        yield it
+    finally:
+        await it.server.stop()
+
+
+async def receive(client: ClientConnection) -> dict[str, Any]:
+    """The next message, within a deadline that only a hang reaches."""
+    async with asyncio.timeout(10):
+        message: dict[str, Any] = orjson.loads(await client.recv())
+    return message
+
+
+async def ended(client: ClientConnection) -> tuple[int | None, str]:
+    """Read until the close; its code and reason."""
+    async with asyncio.timeout(10):
+        with suppress(ConnectionClosed):
+            while True:
+                await client.recv()
+        await client.wait_closed()
+    return client.close_code, client.close_reason or ""
