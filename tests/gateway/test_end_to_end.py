@@ -125,8 +125,8 @@ async def serving(*servers: AsrProcess) -> AsrProcess:
 
 async def test_two_hundred_sessions_at_once_hear_their_own_words_alone(tmp_path: Path) -> None:
     async with (
-        asr_process(tmp_path, slots=200, credential_file=write_credential(tmp_path)) as asr,
-        gateway(tmp_path, asr, CAPACITY="200") as it,
+        asr_process(tmp_path, slots=400, credential_file=write_credential(tmp_path)) as asr,
+        gateway(tmp_path, asr, CAPACITY="400") as it,
     ):
 
         async def one(number: int) -> None:

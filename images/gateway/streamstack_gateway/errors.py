@@ -194,6 +194,12 @@ def no_recognition(seconds: float) -> SessionError:
     return SessionError(Code.CANCELLED, "no_recognition", message)
 
 
+def recognition_failed() -> SessionError:
+    """One server after another failed at the same place of this session's audio."""
+    message = "Session Cancelled: An error occurred: Speech recognition failed repeatedly on this audio"
+    return SessionError(Code.CANCELLED, "recognition_failed", message)
+
+
 def buffer_budget() -> SessionError:
     """The pod's byte budget is spent and this session's backlog was the longest."""
     message = "Try Again Later: The gateway's audio buffers are full and this session's backlog was the longest"

@@ -26,6 +26,7 @@ class Case:
     budget: ByteBudget = field(default_factory=lambda: ByteBudget(1 << 24))
     turns: list[Turn] = field(default_factory=list)
     caught_up_times: int = 0
+    given_up_times: int = 0
     max_turn_seconds: int = 120
 
     def __post_init__(self) -> None:
@@ -45,6 +46,9 @@ class Case:
 
     def caught_up(self) -> None:
         self.caught_up_times += 1
+
+    def given_up(self) -> None:
+        self.given_up_times += 1
 
     def begin(self) -> HandServer:
         self.recognition.enter()
@@ -246,3 +250,59 @@ def test_what_a_server_let_go_of_is_not_asked_for_again_when_words_begin() -> No
     request = case.pools.serve().request
     assert request.turn_start_sample == ms_to_samples(7_500)
     assert request.first_sample == ms_to_samples(7_300)
+
+
+def test_final_words_behind_the_end_of_a_turn_wait_for_the_next_one() -> None:
+    case = Case()
+    server = case.begin()
+    case.audio(5000)
+    case.recognition.hypothesis(hypothesis([word("mill", 100, 500, final=True)], through_ms=600))
+    case.recognition.hypothesis(hypothesis(words_before=1, through_ms=1100, speech=0, silence_ms=600))
+    # On their way while the end was told.
+    case.recognition.hypothesis(hypothesis([word("five", 2000, 2300, final=True)], words_before=1, through_ms=2500))
+    case.recognition.hypothesis(hypothesis([word("six", 2400, 2600)], words_before=2, through_ms=2700))
+    case.end(server, words_before=1)
+    case.recognition.hypothesis(hypothesis([word("five", 2000, 2300, final=True)], turn_id=1, through_ms=2500))
+    assert [turn.transcript for turn in case.turns if turn.end_of_turn] == ["mill"]
+    assert case.turns[-1].transcript == "five"
+    assert case.turns[-1].turn_order == 1
+
+
+def test_audio_that_no_server_survives_ends_its_session() -> None:
+    case = Case()
+    case.recognition.enter()
+    case.audio(5000)
+    for attempt in range(6):
+        assert case.given_up_times == 0
+        case.pools.serve()
+        case.recognition.hypothesis(hypothesis(attempt=attempt, through_ms=2000))
+        case.recognition.lost("worker died")
+    assert case.given_up_times == 1
+    assert case.pools.waiting == []
+
+
+def test_servers_that_die_at_different_places_are_replaced_for_ever() -> None:
+    case = Case()
+    case.recognition.enter()
+    case.audio(5000)
+    for attempt in range(20):
+        case.pools.serve()
+        case.recognition.hypothesis(hypothesis(attempt=attempt, through_ms=200 * (attempt + 1)))
+        case.recognition.lost("pod died")
+    assert case.given_up_times == 0
+
+
+def test_what_a_server_settled_behind_the_end_of_a_turn_is_still_replayed() -> None:
+    case = Case()
+    server = case.begin()
+    case.audio(5000)
+    case.recognition.hypothesis(hypothesis([word("mill", 100, 500, final=True)], through_ms=600, stable_ms=500))
+    case.recognition.hypothesis(hypothesis(words_before=1, through_ms=1100, stable_ms=1100, speech=0, silence_ms=600))
+    case.recognition.hypothesis(
+        hypothesis([word("five", 2000, 2300, final=True)], words_before=1, through_ms=4900, stable_ms=4900, speech=0)
+    )
+    case.end(server, words_before=1)
+    case.recognition.lost("killed")
+    request = case.pools.serve().request
+    assert request.turn_start_sample == ms_to_samples(1100)
+    assert request.first_sample == ms_to_samples(900)

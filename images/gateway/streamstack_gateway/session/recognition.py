@@ -4,7 +4,7 @@ Sans I/O and without a clock: the session feeds it and says when; what it finds 
 """
 
 import logging
-from typing import Protocol
+from typing import Final, Protocol
 
 from streamstack_common.contracts import asr_pb2
 from streamstack_common.contracts.rpc import SAMPLE_RATE, ms_to_samples
@@ -18,6 +18,9 @@ from streamstack_gateway.turns.words import ContractError
 
 log = logging.getLogger(__name__)
 
+MAX_LOSSES_AT_ONE_PLACE: Final = 5
+"""Servers may die at any time, but not one after another at the same sample: audio that kills them ends its session."""
+
 
 class Results(Protocol):
     """Who is told."""
@@ -27,6 +30,9 @@ class Results(Protocol):
 
     def caught_up(self) -> None:
         """Every turn that was told to end has ended."""
+
+    def given_up(self) -> None:
+        """No server gets past a place in this session's audio."""
 
 
 class Recognition:
@@ -66,6 +72,8 @@ class Recognition:
         self._heard = 0  # sample; how far the open turn's hypotheses have come
         self._end_through: int | None = None  # a forced end that is still to come
         self._ticket: Ticket | None = None
+        self._furthest = 0  # sample; the best any server has come to
+        self._losses_there = 0
 
     # ----------------------------------------------------------------------------------------------- the session's side
 
@@ -167,12 +175,14 @@ class Recognition:
         if message.attempt != self._attempt or message.turn_id != self.upstream.turn_id:
             return
         upstream = self.upstream
-        self._stable = max(self._stable, message.stable_through_sample)
+        stable, cut = message.stable_through_sample, upstream.cut
+        # What the server has settled behind the end of this turn is the next one's, and comes again.
+        self._stable = max(self._stable, stable if cut is None else min(stable, cut))
         self.max_speech_probability = max(self.max_speech_probability, message.speech_probability)
         self._heard = message.through_sample
         upstream.progress(message.through_sample)
         try:
-            changed, decision = self._turn.hypothesis(message, cut=upstream.cut)
+            changed, decision = self._turn.hypothesis(message, cut=cut)
         except ContractError as error:
             self._distrust(error)
             return
@@ -181,7 +191,7 @@ class Recognition:
             decision = Decision.END
         if (changed or decision is Decision.PAUSE) and self._partials and not self._turn.words.empty:
             self._results.turn(self._turn.partial(pause=decision is Decision.PAUSE))
-        if decision is Decision.END and upstream.cut is None:
+        if decision is Decision.END and cut is None:
             upstream.end_turn(message.through_sample)
         else:
             upstream.pump()
@@ -204,8 +214,7 @@ class Recognition:
         if message.attempt != self._attempt or message.turn_id != self.upstream.turn_id:
             return
         upstream = self.upstream
-        self._turn_start = self._heard = message.through_sample
-        self._stable = max(self._stable, message.through_sample)
+        self._turn_start = self._heard = self._stable = self._resume = message.through_sample
         self._turn.next(message.through_sample)
         upstream.turn_ended(message.through_sample)
         upstream.forget(message.through_sample)
@@ -225,7 +234,13 @@ class Recognition:
         log.warning("session %s: lost its server: %s", self._id, reason)
         self._attempt += 1
         self.upstream.lost()
-        self.enter()
+        if self._heard > self._furthest:
+            self._furthest, self._losses_there = self._heard, 0
+        self._losses_there += 1
+        if self._losses_there > MAX_LOSSES_AT_ONE_PLACE:
+            self._results.given_up()
+        else:
+            self.enter()
 
     def _force(self) -> None:
         """Carry out a forced end once decoding is near: before that, earlier turns may still end by themselves."""

@@ -164,6 +164,10 @@ class Session:
         if self.phase is Phase.TERMINATING and self.recognition.idle:
             self._finish()
 
+    def given_up(self) -> None:
+        """No server gets past a place in this session's audio."""
+        self.fail(errors.recognition_failed())
+
     # --------------------------------------------------------------------------------------------------------- the time
 
     def tick(self, now: float) -> None:

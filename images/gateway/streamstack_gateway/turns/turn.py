@@ -34,8 +34,10 @@ class OpenTurn:
         ContractError.
         """
         words = self.words
-        heard = message.words if cut is None else [word for word in message.words if word.start_sample < cut]
-        changed = words.update(message.words_before, heard)
+        if cut is None:
+            changed = words.update(message.words_before, message.words)
+        else:
+            changed = words.update_before(cut, message.words_before, message.words)
         self._note_language(message)
         complete = message.turn_complete_probability if message.HasField("turn_complete_probability") else None
         last = words.tentative or words.finals

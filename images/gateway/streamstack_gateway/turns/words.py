@@ -62,6 +62,13 @@ class TurnWords:
         self.tentative = tentative
         return changed
 
+    def update_before(self, cut_sample: int, words_before: int, words: Sequence[asr_pb2.Word]) -> bool:
+        """The same while the turn is being ended: words that start at or after the cut belong to the next one."""
+        if words_before > len(self.finals) - self._base:
+            # The final words that are missing here lie behind the cut, and so does everything after them.
+            return False
+        return self.update(words_before, [word for word in words if word.start_sample < cut_sample])
+
     def complete(self, words_before: int, words: Sequence[asr_pb2.Word]) -> None:
         """Take the words that end the turn; nothing stays tentative. Raises ContractError."""
         for word in words[self._known(words_before) :]:

@@ -1,0 +1,145 @@
+"""``streamstack``: a stack on this machine, and recordings through any stack."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from streamstack_cli import exit_codes
+from streamstack_cli.stack import STOP_GRACE_SECONDS, OptionsError, Setting, StackOptions
+
+DEFAULT_ENDPOINT = "ws://localhost:8080"
+DEFAULT_READY_SECONDS = 120.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status (:mod:`streamstack_cli.exit_codes`)."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.command == "up":
+            return _up(arguments)
+        return _transcribe(arguments)
+    except OptionsError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        return exit_codes.INTERRUPTED
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from streamstack_cli.up import up
+
+    options = StackOptions(
+        engine=arguments.engine,
+        model=arguments.model,
+        gateway_port=arguments.gateway_port,
+        slots=arguments.slots,
+        capacity=arguments.capacity,
+        max_sessions=arguments.max_sessions,
+        max_session_seconds=arguments.max_session_seconds,
+        asr_wait_seconds=arguments.asr_wait_seconds,
+        stop_grace_seconds=arguments.stop_grace_seconds,
+        log_level=arguments.log_level,
+        structured_logs=arguments.structured_logs,
+        settings=tuple(Setting.parse(text) for text in arguments.set),
+    )
+    return up(options, ready_timeout_seconds=arguments.ready_timeout_seconds)
+
+
+def _transcribe(arguments: argparse.Namespace) -> int:
+    from streamstack_cli.transcribe import TranscribeOptions, transcribe
+
+    options = TranscribeOptions(
+        file=arguments.file,
+        endpoint=arguments.endpoint,
+        authorization=arguments.authorization,
+        speech_model=arguments.speech_model,
+        language=arguments.language,
+        fast=arguments.fast,
+    )
+    return transcribe(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="streamstack",
+        description="Self-hosted streaming speech-to-text: a stack on this machine, and recordings through any stack.",
+        epilog=exit_codes.EXPLAINED,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_up(commands)
+    _add_transcribe(commands)
+    return parser
+
+
+def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    up = commands.add_parser(
+        "up",
+        help="run a whole stack as processes on this machine",
+        description="Runs license proxy, speech recognition and gateway as processes that listen on loopback only, "
+        "with a throw-away license and credential. Prints one JSON line with the addresses once all are ready, logs to "
+        "standard error, stops cleanly on SIGTERM and Ctrl-C (a second one kills).",
+    )
+    add = up.add_argument
+    add(
+        "--gateway-port", type=_port, default=0, metavar="N", help="WebSocket port; chosen by the kernel when not given"
+    )
+    add("--engine", default="sphinx", help="sphinx (default), nemotron, scripted or null")
+    add("--model", type=Path, metavar="DIR", help="folder with the model's weights, for an engine that needs one")
+    add("--slots", type=_positive, metavar="N", help="sessions the speech-recognition server takes at once")
+    add("--capacity", type=_positive, metavar="N", help="sessions a gateway is scaled for")
+    add("--max-sessions", type=_positive, metavar="N", help="sessions at which the gateway refuses")
+    add("--max-session-seconds", type=_positive, metavar="N", help="longest session")
+    add("--asr-wait-seconds", type=_seconds, metavar="N", help="how long a session waits for speech recognition")
+    add("--stop-grace-seconds", type=_seconds, default=STOP_GRACE_SECONDS, metavar="N",
+        help="how long live sessions may go on after a stop (default %(default)g)")  # fmt: skip
+    add("--ready-timeout-seconds", type=_seconds, default=DEFAULT_READY_SECONDS, metavar="N",
+        help="how long services may take to become ready (default %(default)g)")  # fmt: skip
+    add("--log-level", type=str.upper, default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+    add("--structured-logs", action="store_true", help="one JSON object a log line")
+    add("--set", action="append", default=[], metavar="SERVICE.NAME=VALUE",
+        help="any setting of a service, such as gateway.BUFFER_MEGABYTES=64; may be repeated")  # fmt: skip
+
+
+def _add_transcribe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    transcribe = commands.add_parser(
+        "transcribe",
+        help="stream a recording and print its words",
+        description="Streams a mono 16-bit PCM or mu-law WAV file (8 to 96 kHz) at the pace it was spoken. On a "
+        "terminal words appear as they are heard; finished turns are lines on standard output.",
+        epilog=exit_codes.EXPLAINED,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = transcribe.add_argument
+    add("file", type=Path, metavar="FILE")
+    add("--endpoint", default=DEFAULT_ENDPOINT, help="ws:// or wss:// address of a gateway (default %(default)s)")
+    add("--speech-model", help="such as universal-streaming-english; the server's default when not given")
+    add("--language", help="language code, for servers that choose a model by it")
+    add("--authorization", default="self-hosted", help="value of the Authorization header (default %(default)s)")
+    add("--fast", action="store_true", help="as fast as the server takes it, instead of real time")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text}: expected a port from 0 to 65535")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of seconds above 0")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

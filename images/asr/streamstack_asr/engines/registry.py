@@ -1,0 +1,46 @@
+"""Which engine answers to which name.
+
+Each engine is a package (or module) with ``create(*, models: tuple[str, ...], workers: int) -> AsrEngine``; it is
+imported only when chosen, because an image installs the libraries of its own engine and no other. ``create`` only
+builds the object: no process, no model, no thread. It raises EngineError for arguments it cannot use.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Final, NamedTuple, cast
+
+from streamstack_asr.engines.base import AsrEngine, EngineError
+
+
+class _Source(NamedTuple):
+    module: str
+    extra: str
+
+
+ENGINES: Final = {
+    "sphinx": _Source("streamstack_asr.engines.sphinx", "sphinx"),
+    "nemotron": _Source("streamstack_asr.engines.nemotron", "nemotron"),
+    "scripted": _Source("streamstack_asr.engines.scripted", "asr"),
+    "null": _Source("streamstack_asr.engines.null", "asr"),
+}
+"""Engine name -> module and the extra of the ``streamstack`` distribution that brings its libraries."""
+
+
+def create(name: str, *, models: tuple[str, ...], workers: int) -> AsrEngine:
+    """Build the engine ``name`` for the routing names ``models``.
+
+    ``workers`` is the number of processes a CPU engine decodes in; 0 lets the engine choose. Raises EngineError when
+    the name is unknown or the engine is not installed.
+    """
+    source = ENGINES.get(name)
+    if source is None:
+        raise EngineError(f"unknown engine {name!r}: expected one of {', '.join(sorted(ENGINES))}")
+    try:
+        module = importlib.import_module(source.module)
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"engine {name!r} is not installed here (no module {error.name}): "
+            f"install the extra, pip install 'streamstack[{source.extra}]'"
+        ) from error
+    factory = cast(Callable[..., AsrEngine], module.create)
+    return factory(models=models, workers=workers)

@@ -1,0 +1,52 @@
+"""What a server tells about itself: the Description of the unary call and the status of a link."""
+
+from collections.abc import Callable
+
+from streamstack_asr.engines.base import EngineDescription
+from streamstack_asr.server.slots import Slots
+from streamstack_common.contracts import asr_pb2
+from streamstack_common.contracts.rpc import CONTRACT_VERSION
+
+
+def description(engine: EngineDescription, slots: Slots, instance_id: str) -> asr_pb2.Description:
+    """What this server is and can do, now."""
+    return asr_pb2.Description(
+        contract_version=CONTRACT_VERSION,
+        instance_id=instance_id,
+        engine=engine.engine,
+        models=engine.models,
+        slots=slots.total,
+        free_slots=slots.free,
+        left_context_ms=engine.left_context_ms,
+        chunk_ms=engine.chunk_ms,
+        window_ms=engine.window_ms,
+        capabilities=asr_pb2.Capabilities(
+            languages=engine.languages,
+            word_times=engine.word_times,
+            word_confidence=engine.word_confidence,
+            keyterms=engine.keyterms,
+            punctuation=engine.punctuation,
+            batch=engine.batch,
+            turn_complete=engine.turn_complete,
+        ),
+    )
+
+
+def status_source(engine: EngineDescription, slots: Slots, instance_id: str) -> Callable[[], bytes]:
+    """Make the function that writes one link's statuses, each with the next sequence number, as pieces."""
+    status = asr_pb2.ServerStatus(
+        instance_id=instance_id,
+        slots=slots.total,
+        left_context_ms=engine.left_context_ms,
+        chunk_ms=engine.chunk_ms,
+        window_ms=engine.window_ms,
+        models=engine.models,
+    )
+
+    def piece() -> bytes:
+        status.sequence += 1
+        status.free_slots = slots.free
+        status.accepting = slots.accepting
+        return asr_pb2.FromAsr(status=status).SerializeToString()
+
+    return piece

@@ -1,0 +1,69 @@
+"""Settings of the ASR server; the environment names without a prefix are those of AssemblyAI's own ASR images."""
+
+from pydantic import AliasChoices, Field
+
+from streamstack_common.settings import ServiceSettings
+
+
+class AsrSettings(ServiceSettings):
+    """What can be set; every field is a flag and an environment variable."""
+
+    host: str = Field(
+        "0.0.0.0",  # noqa: S104 - a pod is reached on its own address, and every call needs the stack's credential
+        min_length=1,
+        validation_alias=AliasChoices("host", "HOST"),
+        description="address to listen on",
+    )
+    server_port: int = Field(
+        50051,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("server_port", "SERVER_PORT"),
+        description="gRPC port; 0 lets the kernel choose",
+    )
+    internal_port: int = Field(
+        8090,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("internal_port", "INTERNAL_PORT"),
+        description="port of metrics, probes, /sessions, /retire and /resume; 0 lets the kernel choose",
+    )
+    max_open_streams: int = Field(
+        32,
+        ge=1,
+        validation_alias=AliasChoices("max_open_streams", "MAX_OPEN_STREAMS"),
+        description="slots: sessions served at once, on all links together",
+    )
+    engine: str = Field(
+        "sphinx",
+        validation_alias=AliasChoices("engine", "ENGINE"),
+        description="sphinx, nemotron, scripted or null",
+    )
+    engine_workers: int = Field(
+        0,
+        ge=0,
+        validation_alias=AliasChoices("engine_workers", "ENGINE_WORKERS"),
+        description="processes a CPU engine decodes in; 0 lets the engine choose",
+    )
+    models: str = Field(
+        "en-default",
+        validation_alias=AliasChoices("models", "MODELS"),
+        pattern=r"^\s*[^\s,]+\s*(,\s*[^\s,]+\s*)*$",
+        description="routing names served, separated by commas",
+    )
+    stop_grace_seconds: float = Field(
+        60.0,
+        ge=0,
+        validation_alias=AliasChoices("stop_grace_seconds", "STOP_GRACE_SECONDS"),
+        description="how long sessions may take to move away after SIGTERM",
+    )
+    revision: str = Field(
+        "",
+        validation_alias=AliasChoices("revision", "REVISION"),
+        description="the revision this pod belongs to, shown in /sessions",
+    )
+
+    @property
+    def routing_names(self) -> tuple[str, ...]:
+        """``models`` as names, each once, in order."""
+        return tuple(dict.fromkeys(name.strip() for name in self.models.split(",")))
