@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from streamstack_cli import throwaway_license
 from support.asr_process import AsrProcess, asr_process
 from support.conversation import Conversation
 from support.edge import receive
@@ -68,7 +69,7 @@ async def test_a_hundred_milliseconds_dropped_or_doubled_show_in_the_words(tmp_p
         assert conversation.text != SENTENCES[0]
 
 
-async def test_audio_in_flight_past_the_end_of_a_turn_does_not_leak_into_the_next(tmp_path: Path) -> None:
+async def test_no_word_lost_nor_moved_by_audio_in_flight_past_the_end_of_a_turn(tmp_path: Path) -> None:
     async with asr_process(tmp_path, credential_file=write_credential(tmp_path)) as asr, gateway(tmp_path, asr) as it:
         async with it.client() as client:
             conversation = Conversation(client)
@@ -93,7 +94,7 @@ async def test_force_endpoint_ends_the_turn_in_the_middle_of_a_sentence(tmp_path
         assert conversation.finals == ["turn left", "at the mill"]
 
 
-async def test_a_killed_server_costs_no_word(tmp_path: Path) -> None:
+async def test_no_word_lost_when_a_server_is_killed_in_the_middle_of_a_turn(tmp_path: Path) -> None:
     credential = write_credential(tmp_path)
     async with (
         asr_process(tmp_path, credential_file=credential) as first,
@@ -123,7 +124,7 @@ async def serving(*servers: AsrProcess) -> AsrProcess:
     raise AssertionError("no server has a session")
 
 
-async def test_two_hundred_sessions_at_once_hear_their_own_words_alone(tmp_path: Path) -> None:
+async def test_contained_two_hundred_sessions_hear_their_own_words_alone(tmp_path: Path) -> None:
     async with (
         asr_process(tmp_path, slots=400, credential_file=write_credential(tmp_path)) as asr,
         gateway(tmp_path, asr, CAPACITY="400") as it,
@@ -164,7 +165,7 @@ async def test_a_full_pool_refuses_typed_and_serves_again_when_a_slot_is_free(tm
         assert report["pools"]["english"]["refused_total"] >= 1
 
 
-async def test_asr_that_comes_after_the_client_gets_everything_said_so_far(tmp_path: Path) -> None:
+async def test_no_word_lost_when_the_first_server_comes_after_the_client(tmp_path: Path) -> None:
     credential = write_credential(tmp_path)
     async with asr_process(tmp_path, credential_file=credential) as early:
         port = early.asr.rpartition(":")[2]
@@ -179,3 +180,82 @@ async def test_asr_that_comes_after_the_client_gets_everything_said_so_far(tmp_p
             async with asr_process(tmp_path, credential_file=credential, port=int(port)):
                 await conversation.terminate()
         assert conversation.finals == list(SENTENCES)
+
+
+async def test_no_word_lost_when_every_server_dies_again_and_again(tmp_path: Path) -> None:
+    credential = write_credential(tmp_path)
+    async with asr_process(tmp_path, credential_file=credential) as first:
+        address = first.asr
+    port = int(address.rpartition(":")[2])
+    async with (
+        license_process(tmp_path) as proxy,
+        gateway_process(tmp_path, asr_pools=f"english/en-default={address}", license_proxy=proxy) as it,
+    ):
+        await it.announced()
+        async with it.client() as client:
+            conversation = Conversation(client)
+            spoken = sentences(*SENTENCES * 2)
+            pieces = [spoken.pcm[start : start + 48_000] for start in range(0, len(spoken.pcm), 48_000)]
+            for piece in pieces:
+                async with asr_process(tmp_path, credential_file=credential, port=port) as server:
+                    heard = len(conversation.messages)
+                    await conversation.speak(piece)
+                    await conversation.until(lambda it, heard=heard: len(it.messages) > heard)  # type: ignore[misc]
+                    server.kill()
+                    await server.wait()
+            async with asr_process(tmp_path, credential_file=credential, port=port):
+                await conversation.terminate()
+        assert conversation.finals == list(SENTENCES * 2)
+
+
+async def test_no_cut_a_live_session_outlives_the_license_proxy_and_new_ones_are_admitted(tmp_path: Path) -> None:
+    credential = write_credential(tmp_path)
+    async with (
+        asr_process(tmp_path, credential_file=credential) as asr,
+        license_process(tmp_path) as proxy,
+        gateway_process(tmp_path, asr_pools=f"english/en-default={asr.asr}", license_proxy=proxy) as it,
+    ):
+        await it.announced()
+        async with it.client() as client:
+            conversation = Conversation(client)
+            first = script("before", tail_ms=1600)
+            await conversation.speak(first.pcm)
+            await proxy.kill()
+            await conversation.speak(script("and after", first_block=first.next_block).pcm)
+            await conversation.terminate()
+            assert conversation.finals == ["before", "and after"]
+        async with it.client() as client:
+            assert (await receive(client))["type"] == "Begin"
+
+
+async def test_no_cut_a_license_that_fails_closes_admission_and_leaves_live_sessions_alone(tmp_path: Path) -> None:
+    credential = write_credential(tmp_path)
+    made = throwaway_license.make(tmp_path)
+    async with (
+        asr_process(tmp_path, credential_file=credential) as asr,
+        license_process(tmp_path, license_file=made.license_file, keys_file=made.keys_file) as proxy,
+        gateway_process(tmp_path, asr_pools=f"english/en-default={asr.asr}", license_proxy=proxy) as it,
+    ):
+        await it.announced()
+        async with it.client() as client:
+            conversation = Conversation(client)
+            await conversation.until(lambda it: it.messages)
+            header, _, signature = made.license_file.read_text().split(".")
+            made.license_file.write_text(f"{header}.eyJmb3JnZWQiOnRydWV9.{signature}")
+            async with asyncio.timeout(20):
+                while (await it.internal("/sessions"))[1]["admission"] != "license-blocked":
+                    await asyncio.sleep(0.05)
+            async with it.client() as refused:
+                assert (await receive(refused))["error_code"] == 1008
+            await conversation.speak(script("still here").pcm)
+            await conversation.terminate()
+        assert conversation.finals == ["still here"]
+
+
+async def test_silence_makes_no_turn(tmp_path: Path) -> None:
+    async with asr_process(tmp_path, credential_file=write_credential(tmp_path)) as asr, gateway(tmp_path, asr) as it:
+        async with it.client() as client:
+            conversation = Conversation(client)
+            await conversation.speak(bytes(5 * 32_000))
+            await conversation.terminate()
+        assert [message["type"] for message in conversation.messages] == ["Begin", "Termination"]

@@ -89,7 +89,7 @@ async def test_a_bad_parameter_is_named_before_begin(target: str, code: int, tex
         ('{"type": "UpdateConfiguration", "min_turn_silence": "soon"}', "min_turn_silence"),
     ],
 )
-async def test_a_bad_message_ends_its_own_session_alone(text: str, expected: str) -> None:
+async def test_contained_a_bad_message_ends_its_own_session_alone(text: str, expected: str) -> None:
     async with edge() as it, it.client() as neighbour, it.client() as client:
         await receive(neighbour)
         await receive(client)
@@ -164,7 +164,7 @@ async def test_a_client_that_vanishes_mid_turn_gives_its_slot_back() -> None:
         assert it.sessions.outcomes["client_gone"] == 1
 
 
-async def test_a_client_that_never_reads_is_ended_and_nobody_else_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_contained_a_client_that_never_reads_is_ended_and_nobody_else_notices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge_connection, "MAX_UNREAD_BYTES", 10_000)
     async with edge() as it, it.client() as neighbour:
         await receive(neighbour)
@@ -329,3 +329,37 @@ async def test_a_query_as_long_as_the_protocol_allows_is_read() -> None:
     async with edge() as it, it.client(f"/v3/ws?keyterms_prompt={terms}") as client:
         assert (await receive(client))["type"] == "Begin"
         assert len(it.pools.serve().request.config.keyterms) == 100
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x82\x01\x00", 1002),  # not masked
+        (b"\x83\x80\x00\x00\x00\x00", 1002),  # a reserved opcode
+        (b"\xc2\x80\x00\x00\x00\x00", 1002),  # a reserved bit
+        (b"\x80\x80\x00\x00\x00\x00", 1002),  # a continuation of nothing
+    ],
+)
+async def test_contained_a_malformed_frame_closes_its_own_socket_with_1002(frame: bytes, code: int) -> None:
+    async with edge() as it, it.client() as neighbour, it.client() as client:
+        await receive(neighbour)
+        await receive(client)
+        client.transport.write(frame)
+        assert (await ended(client))[0] == code
+        await neighbour.send('{"type": "Terminate"}')
+        assert (await receive(neighbour))["type"] == "Termination"
+
+
+@pytest.mark.parametrize("request_bytes", [b"\x16\x03\x01\x02\x00\x01", b"POST / HTTP/1.1\r\n\r\n", b"GET /" + b"x" * 40_000])
+async def test_contained_what_is_no_websocket_request_is_answered_or_closed(request_bytes: bytes) -> None:
+    async with edge() as it, it.client() as neighbour:
+        await receive(neighbour)
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+        writer.write(request_bytes)
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+        writer.close()
+        await neighbour.send('{"type": "Terminate"}')
+        assert (await receive(neighbour))["type"] == "Termination"
