@@ -18,6 +18,7 @@ class HandServer:
     ends: list[tuple[int, int]] = field(default_factory=list)
     configs: list[asr_pb2.SessionConfig] = field(default_factory=list)
     closed: bool = False
+    is_congested: bool = False
 
     def audio(self, offset: int, pcm: bytes) -> None:
         assert offset == self.position, f"audio at {offset}, expected {self.position}"

@@ -43,6 +43,12 @@ class GatewaySettings(ServiceSettings):
         validation_alias=_names("asr_secure", "AAI_USE_SECURE_CHANNEL_TO_ASR_SERVICE"),
         description="TLS to the speech-recognition servers",
     )
+    asr_ca_file: str | None = Field(
+        None,
+        min_length=1,
+        validation_alias=_names("asr_ca_file", "ASR_CA_FILE"),
+        description="PEM certificates that those servers' are checked against; the gRPC's own set when not given",
+    )
     model_aliases: str = Field(
         "",
         validation_alias=_names("model_aliases", "MODEL_ALIASES"),
@@ -113,6 +119,8 @@ class GatewaySettings(ServiceSettings):
     def _consistent(self) -> Self:
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ValueError("SSL_CERT_PATH and SSL_CERT_KEY go together: give both or none")
+        if self.asr_ca_file is not None and not self.asr_secure:
+            raise ValueError("ASR_CA_FILE: expected AAI_USE_SECURE_CHANNEL_TO_ASR_SERVICE to be true with it")
         if not self.asr_pools:
             raise ValueError("ASR_POOLS: expected at least one pool, such as english/en-default=asr:50051")
         if self.max_sessions is not None and self.max_sessions < self.capacity:

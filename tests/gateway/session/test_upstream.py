@@ -20,6 +20,7 @@ class Server:
     heard: bytearray = field(default_factory=bytearray)
     ends: list[tuple[int, int]] = field(default_factory=list)
     closed: bool = False
+    is_congested: bool = False
 
     def audio(self, offset: int, pcm: bytes) -> None:
         assert self.position is None or offset == self.position
@@ -85,6 +86,16 @@ def test_a_forced_end_sends_the_rest_of_an_unfinished_step() -> None:
     upstream.end_turn(CHUNK + 100)
     assert server.position == CHUNK + 100
     assert server.ends == [(0, CHUNK + 100)]
+
+
+def test_audio_waits_in_the_session_while_the_way_to_the_server_is_full() -> None:
+    upstream, server = Upstream(ByteBudget(1 << 20)), Server(is_congested=True)
+    upstream.opened(server, 0)
+    feed(upstream, 2 * CHUNK)
+    assert server.position is None
+    server.is_congested = False
+    upstream.pump()
+    assert server.position == 2 * CHUNK
 
 
 def test_an_end_the_lost_server_did_not_answer_is_told_to_the_next_one() -> None:

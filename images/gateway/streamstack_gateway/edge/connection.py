@@ -20,6 +20,7 @@ from websockets.server import ServerProtocol
 from streamstack_gateway import errors
 from streamstack_gateway.dialects.events import Dialect, Failure, ServerEvent, SessionRequest
 from streamstack_gateway.edge.fragments import Fragments
+from streamstack_gateway.edge.frames import audio_message, text_message
 from streamstack_gateway.session.ports import Client
 from streamstack_gateway.session.session import Session
 
@@ -95,6 +96,11 @@ class Connection(asyncio.Protocol):
         now = self._loop.time()
         self._heard_at = now
         ws = self._ws
+        if self._session is not None and self._between_messages():
+            payload = audio_message(data)
+            if payload is not None:
+                self._audio(payload, self._session, now)
+                return
         ws.receive_data(data)
         for event in ws.events_received():
             if isinstance(event, Frame):
@@ -113,6 +119,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         if self._session is not None:
             self._session.gone()
+            self._session = None
         self._door.closed(self)
 
     # --------------------------------------------------------------------------------------------- the session's client
@@ -124,8 +131,9 @@ class Connection(asyncio.Protocol):
             return
         if self._choked and not isinstance(event, Failure):
             return
-        self._ws.send_text(dialect.send(event))
-        self._flush()
+        if self._ws.writes:
+            self._flush()
+        transport.write(text_message(dialect.send(event)))
         if not self._choked and transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             self._choked = True
             # Not from inside the session's own call.
@@ -156,6 +164,17 @@ class Connection(asyncio.Protocol):
 
     # --------------------------------------------------------------------------------------------------------- handling
 
+    def _between_messages(self) -> bool:
+        """Whether the next byte begins a message: nothing is half read, nothing is sent in fragments."""
+        ws = self._ws
+        return ws.state is State.OPEN and not ws.reader.buffer and ws.current_size is None
+
+    def _audio(self, payload: bytes, session: Session, now: float) -> None:
+        try:
+            session.audio(payload, now)
+        except Exception as defect:  # noqa: BLE001  # see _contain
+            self._contain(session, defect)
+
     def _frame(self, frame: Frame, now: float) -> None:
         session = self._session
         if session is None or frame.opcode is Opcode.CLOSE:
@@ -167,11 +186,15 @@ class Connection(asyncio.Protocol):
                 self._other(frame, session, now)
         except errors.SessionError as error:
             session.fail(error)
-        except Exception as defect:  # noqa: BLE001  # "contained": a defect ends this session alone, and shows as one
-            # Without the exception's own text, which may quote the client.
-            where = "".join(traceback.format_tb(defect.__traceback__))
-            log.error("session %s: %s\n%s", session.id, type(defect).__name__, where)  # noqa: TRY400
-            session.fail(errors.internal())
+        except Exception as defect:  # noqa: BLE001  # see _contain
+            self._contain(session, defect)
+
+    def _contain(self, session: Session, defect: Exception) -> None:
+        """Invariant "contained": a defect ends the session it met and no other, and shows as what it is."""
+        # Without the exception's own text, which may quote the client.
+        where = "".join(traceback.format_tb(defect.__traceback__))
+        log.error("session %s: %s\n%s", session.id, type(defect).__name__, where)
+        session.fail(errors.internal())
 
     def _other(self, frame: Frame, session: Session, now: float) -> None:
         if frame.opcode in {Opcode.PING, Opcode.PONG}:

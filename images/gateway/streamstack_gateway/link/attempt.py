@@ -44,6 +44,11 @@ class LinkAttempt:
         self.is_over = False
         self.is_overrun = False
 
+    @property
+    def is_congested(self) -> bool:
+        """See ``Attempt``."""
+        return self._link.is_congested
+
     def audio(self, offset: int, pcm: bytes) -> None:
         """Send audio; ``offset`` is the position of its first sample."""
         size = len(pcm)

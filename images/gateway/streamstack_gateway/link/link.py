@@ -85,6 +85,11 @@ class Link:
         """Attempts on this link, with a slot or asking for one."""
         return len(self._attempts)
 
+    @property
+    def is_congested(self) -> bool:
+        """Whether so much waits that sessions had better keep their audio."""
+        return self._outbox.waiting_bytes > self._settings.outbox.congested_bytes
+
     def open(self, request: asr_pb2.Open, listener: Listener, owner: Owner) -> LinkAttempt:
         """Ask for a slot. On a link that is over, nothing is ever heard of the attempt."""
         self._last_number += 1
@@ -149,7 +154,9 @@ class Link:
                     self._wake.clear()
                     await self._wake.wait()
                 else:
+                    not_before = self._loop.time() + self._settings.write_interval_seconds
                     await self._call.write(message)
+                    await asyncio.sleep(max(0.0, not_before - self._loop.time()))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             # The stream is over; the reader learns why.
             return

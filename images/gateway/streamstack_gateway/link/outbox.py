@@ -13,10 +13,14 @@ ITEM_OVERHEAD_BYTES: Final = 48
 
 @dataclass(frozen=True, slots=True)
 class OutboxLimits:
-    """Bytes in one message, waiting in one session (2 MiB is 65 s of audio), waiting on one link."""
+    """Bytes in one message, waiting in one session (2 MiB is 65 s of audio), waiting on one link.
+
+    Above ``congested_bytes`` sessions keep their audio to themselves, so that ``link_bytes`` is met by defects only.
+    """
 
     message_bytes: int = MAX_MESSAGE_BYTES
     session_bytes: int = 2 << 20
+    congested_bytes: int = 8 << 20
     link_bytes: int = 64 << 20
 
 

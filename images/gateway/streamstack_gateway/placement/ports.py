@@ -24,6 +24,10 @@ class Attempt(Protocol):
 
     facts: ServerFacts
 
+    @property
+    def is_congested(self) -> bool:
+        """Whether the way to the server is so full that audio had better wait in the session."""
+
     def audio(self, offset: int, pcm: bytes) -> None:
         """Send audio; ``offset`` is the position of its first sample."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from abc import ABC, abstractmethod
 from typing import Protocol
 
@@ -145,9 +146,13 @@ def _roots(config: PlacementConfig) -> bytes | None:
     if not config.secure or config.ca_file is None:
         return None
     try:
+        # gRPC takes anything and then fails every connection without a word about the file.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(config.ca_file)
         return config.ca_file.read_bytes()
     except OSError as error:
-        raise PlacementConfigError(f"root certificates {config.ca_file}: {error.strerror}") from error
+        raise PlacementConfigError(
+            f"root certificates {config.ca_file}: {error.strerror}: expected PEM certificates"
+        ) from error
 
 
 def _report_discovery(task: asyncio.Task[None]) -> None:

@@ -89,7 +89,7 @@ class Upstream:
     def pump(self) -> None:
         """Send every whole step that may go, and the end of the turn as soon as its audio is out."""
         attempt = self.attempt
-        if attempt is None:
+        if attempt is None or attempt.is_congested:
             return
         step = ms_to_samples(attempt.facts.chunk_ms)
         limit = min(self.buffer.end, self.released, self.decoded + ms_to_samples(attempt.facts.window_ms))
