@@ -363,3 +363,15 @@ async def test_contained_what_is_no_websocket_request_is_answered_or_closed(requ
         writer.close()
         await neighbour.send('{"type": "Terminate"}')
         assert (await receive(neighbour))["type"] == "Termination"
+
+
+async def test_a_gateway_that_falls_behind_its_own_clock_admits_nobody_until_it_has_caught_up() -> None:
+    async with edge() as it:
+        for _ in range(20):
+            it.sessions.tick(0.0, late_seconds=0.5)
+        async with it.client() as client:
+            assert (await receive(client))["error_code"] == 1013
+        for _ in range(20):
+            it.sessions.tick(0.0, late_seconds=0.0)
+        async with it.client() as client:
+            assert (await receive(client))["type"] == "Begin"

@@ -49,6 +49,7 @@ class EdgeServer:
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._ticks = 0
+        self._tick_due = 0.0
         self._idle = asyncio.Event()
 
     @property
@@ -63,7 +64,8 @@ class EdgeServer:
         self._server = await loop.create_server(
             lambda: Connection(self, loop), sock=listener, ssl=tls, backlog=BACKLOG
         )
-        self._ticker = loop.call_later(TICK_SECONDS, self._tick, loop)
+        self._tick_due = loop.time() + TICK_SECONDS
+        self._ticker = loop.call_at(self._tick_due, self._tick, loop)
         bound: int = listener.getsockname()[1]
         return bound
 
@@ -115,8 +117,10 @@ class EdgeServer:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        self._ticker = loop.call_later(TICK_SECONDS, self._tick, loop)
-        self._sessions.tick(now)
+        late_seconds = now - self._tick_due
+        self._tick_due = now + TICK_SECONDS
+        self._ticker = loop.call_at(self._tick_due, self._tick, loop)
+        self._sessions.tick(now, late_seconds=late_seconds)
         self._sessions.relieve()
         self._ticks += 1
         if self._ticks % SOCKET_TICKS == 0:

@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Final
 
 from streamstack_common.retirement import Admission, Retirement
 from streamstack_common.sessions_report import PoolSessions, SessionsReport
@@ -16,6 +17,13 @@ from streamstack_gateway.placement.ports import Pools
 from streamstack_gateway.session.budget import ByteBudget
 from streamstack_gateway.session.ports import Client, Limits
 from streamstack_gateway.session.session import Session
+
+
+MAX_LATE_SECONDS: Final = 0.25
+"""A gateway whose own clock runs so late, averaged over about a second, has no time for another session; calibration
+sets ``max_sessions`` lower than that, so this is for what calibration did not foresee."""
+
+LATENESS_WEIGHT: Final = 0.1
 
 
 class Sessions:
@@ -46,6 +54,7 @@ class Sessions:
         self._max_sessions = max_sessions
         self._revision = revision
         self._license_refusal = license_refusal
+        self._late_seconds = 0.0
         self._live: dict[str, Session] = {}
         self._empty = asyncio.Event()
         self._empty.set()
@@ -81,8 +90,9 @@ class Sessions:
         session.begin()
         return session
 
-    def tick(self, now: float) -> None:
-        """Let every session see the time."""
+    def tick(self, now: float, *, late_seconds: float) -> None:
+        """Let every session see the time; ``late_seconds`` is how late the call itself comes."""
+        self._late_seconds += (late_seconds - self._late_seconds) * LATENESS_WEIGHT
         for session in list(self._live.values()):
             session.tick(now)
 
@@ -136,7 +146,7 @@ class Sessions:
             raise errors.license_refused(refusal)
         if len(self._live) >= self._max_sessions:
             raise errors.too_many_sessions()
-        if not self._budget.admits:
+        if not self._budget.admits or self._late_seconds > MAX_LATE_SECONDS:
             raise errors.overloaded()
         free = self._pools.free_slots(pool)
         if free is not None and free <= 0:
