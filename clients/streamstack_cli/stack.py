@@ -161,7 +161,7 @@ def gateway(
     return _service(GATEWAY, settings, options, folder, environ, announces={"gateway", "gateway_internal"})
 
 
-def _service(  # noqa: PLR0913, PLR0917 - one private place that every description ends in
+def _service(
     name: str,
     settings: Mapping[str, object],
     options: StackOptions,

@@ -11,8 +11,9 @@ from grpc_health.v1 import health_pb2
 
 from streamstack_common.contracts import asr_pb2
 from support.asr_link import link
-from support.asr_process import asr_process, write_credential
+from support.asr_process import asr_process
 from support.scripted_audio import script
+from support.service import call, write_credential
 
 
 async def test_sigterm_asks_sessions_to_move_and_closes_those_that_stay(tmp_path: Path) -> None:
@@ -61,6 +62,16 @@ async def test_the_log_says_when_the_server_is_ready(tmp_path: Path) -> None:
     assert "U3Pro ASR Server ready!" in server.log
 
 
+async def test_what_a_server_announces_can_be_called_although_it_listens_everywhere(tmp_path: Path) -> None:
+    async with asr_process(tmp_path, engine="null", flags=("--host", "0.0.0.0")) as server:
+        assert server.asr.startswith("127.0.0.1:")
+        async with link(server.asr, server.metadata) as client:
+            await client.open(1)
+            await client.wait_reply(1, "opened")
+        status, report = await call(f"{server.internal}/sessions", token=server.token)
+        assert (status, report["capacity"]) == (200, 32)
+
+
 async def test_a_killed_server_ends_its_links_at_once(tmp_path: Path) -> None:
     async with asr_process(tmp_path) as server, link(server.asr, server.metadata) as client:
         await client.open(1)
@@ -79,12 +90,18 @@ async def test_a_killed_server_ends_its_links_at_once(tmp_path: Path) -> None:
         (("--engine", "null", "--models", "a,,b"), 2, "--models / MODELS"),
         (("--engine", "null", "--credential-file", "nowhere"), 1, "credential file nowhere"),
         (("--engine", "null", "--host", "192.0.2.1"), 1, "192.0.2.1:0"),
+        (("--engine", "null", "--server-tls-cert-file", "a.crt"), 2, "SERVER_TLS_CERT_FILE and SERVER_TLS_KEY_FILE go"),
+        (
+            ("--engine", "null", "--server-tls-cert-file", "a.crt", "--server-tls-key-file", "a.key"),
+            1,
+            "certificate a.crt with key a.key: [Errno 2] No such file",
+        ),
     ],
 )
 async def test_a_server_that_cannot_serve_says_why(
     tmp_path: Path, flags: tuple[str, ...], code: int, said: str
 ) -> None:
-    credential, _ = write_credential(tmp_path)
+    credential = write_credential(tmp_path)
     common = ("--host", "127.0.0.1", "--server-port", "0", "--internal-port", "0", "--credential-file", str(credential))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "streamstack_asr", *common, *flags),
@@ -99,7 +116,7 @@ async def test_a_server_that_cannot_serve_says_why(
 
 async def test_settings_come_from_the_environment_names_of_the_seeds(tmp_path: Path) -> None:
     environment = {"MAX_OPEN_STREAMS": "7", "LOGGING_LEVEL": "INFO", "USE_STRUCTURED_LOGGING": "True"}
-    credential, _ = write_credential(tmp_path)
+    credential = write_credential(tmp_path)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", "import streamstack_asr.settings as s; print(s.AsrSettings())"),
         stdout=asyncio.subprocess.PIPE,
@@ -121,7 +138,7 @@ async def test_the_engine_is_prepared_before_grpc_is_imported(tmp_path: Path) ->
         "registry.create = lambda *a, **k: Engine()\n"
         "main.main()\n"
     )
-    credential, _ = write_credential(tmp_path)
+    credential = write_credential(tmp_path)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", code, "--credential-file", str(credential)), stderr=asyncio.subprocess.PIPE
     )

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamstack_common.credential import Credential
-from streamstack_common.internal_http import MAX_BODY_BYTES, InternalHttp, base_url
+from streamstack_common.internal_http import MAX_BODY_BYTES, InternalHttp, authority, base_url
 
 TOKEN = secrets.token_hex(16)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -131,6 +131,11 @@ async def test_any_form_of_address_can_be_listened_on(tmp_path: Path, host: str)
         if host != "::1" or "assign" not in str(error):
             raise
         pytest.skip("no IPv6 here")
+
+
+def test_an_authority_is_what_a_grpc_channel_wants() -> None:
+    assert authority("0.0.0.0", 80) == "127.0.0.1:80"
+    assert authority("::", 80) == "[::1]:80"
 
 
 def test_a_base_url_names_an_address_that_can_be_called() -> None:

@@ -97,6 +97,29 @@ def test_a_service_started_by_a_parent_that_dies_goes_with_it() -> None:
     parent.stdin.close()
 
 
+LIVES = "from streamstack_common import process\nprocess.die_with_parent()\nprint('lives')"
+
+
+def test_a_service_whose_parent_ended_before_it_could_ask_goes_at_once() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    orphan = python(LIVES, pass_fds=[writer], env={**os.environ, process.ANNOUNCE_FD: str(writer)})
+    os.close(writer)
+    assert orphan.communicate(timeout=60)[0] == ""
+    assert orphan.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(("later", "status", "said"), [(10, 0, "lives\n"), (1, -signal.SIGTERM, "")])
+def test_a_parent_that_ends_while_the_kernel_is_being_asked_is_noticed(later: int, status: int, said: str) -> None:
+    reader, writer = os.pipe()
+    parents = f"import os\nparents = iter([10, {later}])\nos.getppid = lambda: next(parents)\n"
+    child = python(parents + LIVES, pass_fds=[writer], env={**os.environ, process.ANNOUNCE_FD: str(writer)})
+    os.close(writer)
+    assert child.communicate(timeout=60)[0] == said
+    assert child.returncode == status
+    os.close(reader)
+
+
 def test_in_a_container_the_parents_death_is_nothing_to_die_of() -> None:
     asked = python(
         "import ctypes\n"

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+
 from streamstack_cli import throwaway_license
 from support.asr_process import AsrProcess, asr_process
 from support.conversation import Conversation
 from support.edge import receive
 from support.gateway_process import GatewayProcess, gateway_process
-from support.license_process import license_process, write_credential
+from support.license_process import license_process
 from support.scripted_audio import Script, script
+from support.service import write_credential
 
 SENTENCES = (
     "the quick brown fox jumps over the lazy dog",
@@ -220,7 +222,8 @@ async def test_no_cut_a_live_session_outlives_the_license_proxy_and_new_ones_are
             conversation = Conversation(client)
             first = script("before", tail_ms=1600)
             await conversation.speak(first.pcm)
-            await proxy.kill()
+            proxy.kill()
+            await proxy.wait()
             await conversation.speak(script("and after", first_block=first.next_block).pcm)
             await conversation.terminate()
             assert conversation.finals == ["before", "and after"]
@@ -242,9 +245,7 @@ async def test_no_cut_a_license_that_fails_closes_admission_and_leaves_live_sess
             await conversation.until(lambda it: it.messages)
             header, _, signature = made.license_file.read_text().split(".")
             made.license_file.write_text(f"{header}.eyJmb3JnZWQiOnRydWV9.{signature}")
-            async with asyncio.timeout(20):
-                while (await it.internal("/sessions"))[1]["admission"] != "license-blocked":
-                    await asyncio.sleep(0.05)
+            await it.until_admission("license-blocked")
             async with it.client() as refused:
                 assert (await receive(refused))["error_code"] == 1008
             await conversation.speak(script("still here").pcm)

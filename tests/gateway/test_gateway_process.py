@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 from streamstack_common.sessions_report import SessionsReport
 from support.edge import ended, receive
 from support.gateway_process import gateway_process
@@ -104,10 +105,9 @@ async def test_a_stopping_gateway_lets_live_sessions_finish(tmp_path: Path) -> N
         await gateway.announced()
         async with gateway.client() as live:
             await receive(live)
-            stopping = asyncio.create_task(gateway.terminate())
-            async with asyncio.timeout(10):
-                while (await gateway.internal("/readyz", token=None))[0] != 503:
-                    await asyncio.sleep(0.02)
+            stopping = asyncio.create_task(gateway.stop())
+            await gateway.until_admission("retired")
+            assert (await gateway.internal("/readyz", token=None))[0] == 503
             async with gateway.client() as late:
                 assert (await receive(late))["error_code"] == 1013
             await live.send('{"type": "Terminate"}')
@@ -126,7 +126,7 @@ async def test_sessions_that_outlive_the_grace_are_told(tmp_path: Path) -> None:
         await gateway.announced()
         async with gateway.client() as live:
             await receive(live)
-            stopping = asyncio.create_task(gateway.terminate())
+            stopping = asyncio.create_task(gateway.stop())
             assert (await receive(live))["error_code"] == 3005
             assert (await ended(live))[0] == 3005
         assert await stopping == 0
@@ -154,4 +154,4 @@ async def test_a_setting_that_cannot_work_is_named_at_start(
     ) as gateway:
         async with asyncio.timeout(30):
             assert await gateway.process.wait() == 2
-        assert expected in gateway.log()
+        assert expected in gateway.log

@@ -7,8 +7,9 @@ from support.asr_process import asr_process
 from support.conversation import Conversation
 from support.edge import receive
 from support.gateway_process import gateway_process
-from support.license_process import TOKEN, license_process, write_credential
+from support.license_process import license_process
 from support.scripted_audio import script
+from support.service import TOKEN, write_credential
 
 SECRETS = ("xylophonequartz", "zephyrjukebox", "Kowalczykiewicz")
 
@@ -48,7 +49,7 @@ async def test_sealed_nothing_said_is_written_at_any_log_level(tmp_path: Path) -
             assert SECRETS[2] in (await receive(client))["error"]
         async with gateway.client(additional_headers={"Authorization": SECRETS[2]}) as client:
             assert (await receive(client))["error_code"] == 1008
-        assert await gateway.terminate() == 0
+        assert await gateway.stop() == 0
     audio = spoken.pcm[3200:3264]
     for path, content in written(tmp_path).items():
         for secret in SECRETS:

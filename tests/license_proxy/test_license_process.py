@@ -7,7 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamstack_cli import throwaway_license
-from support.license_process import TOKEN, LicenseProcess, license_process
+from support.license_process import LicenseProcess, license_process
+from support.service import TOKEN
 from support.signer import Signer
 
 
@@ -37,9 +38,9 @@ async def test_a_throwaway_license_is_ready_in_the_seeds_shape_and_its_keys_show
         assert gauges["streamstack_license_extra_keys"] == 1
         assert gauges["streamstack_license_expiry_timestamp_seconds"] > time.time()
 
-        assert await proxy.terminate() == 0
-        assert "LICENSE_EXTRA_KEYS_FILE" in proxy.log()
-        assert "license proxy stopped" in proxy.log()
+        assert await proxy.stop() == 0
+        assert "LICENSE_EXTRA_KEYS_FILE" in proxy.log
+        assert "license proxy stopped" in proxy.log
 
 
 @pytest.mark.parametrize("path", ["/v1/status", "/v1/license", "/metrics"])
@@ -58,8 +59,8 @@ async def test_without_a_usable_license_it_serves_failed_in_exactly_three_fields
         assert license_["cause"] == "missing_file"
         assert "absent.jwt: no such file" in license_["reason"]
         assert (await metrics(proxy))["streamstack_license_valid"] == 0
-        assert await proxy.terminate() == 0
-        assert "unknown -> Failed (missing_file)" in proxy.log()
+        assert await proxy.stop() == 0
+        assert "unknown -> Failed (missing_file)" in proxy.log
 
 
 async def test_only_the_vendors_keys_count_unless_others_are_asked_for(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ async def test_a_license_replaced_while_running_flips_the_state_both_ways(tmp_pa
 
         license_file.write_bytes(Signer(signer.kid).token(nbf=now - 100, exp=now + 1000))
         await proxy.until_state("Failed")
-        log = proxy.log()
+        log = proxy.log
         assert "Failed -> Ready: license license-2" in log
         assert "Ready -> Failed (forged_signature)" in log
         assert license_file.read_text() not in log
@@ -94,8 +95,8 @@ async def test_a_license_replaced_while_running_flips_the_state_both_ways(tmp_pa
 
 async def test_structured_logs_are_one_object_a_line(tmp_path: Path) -> None:
     async with license_process(tmp_path, USE_STRUCTURED_LOGGING="True") as proxy:
-        assert await proxy.terminate() == 0
-        lines = [json.loads(line) for line in proxy.log().splitlines()]
+        assert await proxy.stop() == 0
+        lines = [json.loads(line) for line in proxy.log.splitlines()]
         assert {line["service"] for line in lines} == {"license-proxy"}
 
 

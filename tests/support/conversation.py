@@ -66,7 +66,7 @@ class Conversation:
 
 
 def check_turns(turns: list[dict[str, Any]]) -> None:
-    """The rules of the US models: one final a turn, orders without gaps, final words that never change, times that rise."""
+    """The rules of the US models: one final a turn, no gap in orders, final words that never change, rising times."""
     order, finals_of_turn, last_end = 0, list[dict[str, Any]](), 0
     for turn in turns:
         assert turn["turn_order"] == order

@@ -2,20 +2,22 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
 from streamstack_gateway.edge.server import EdgeServer
 from streamstack_gateway.models import ModelMap
 from streamstack_gateway.session.budget import ByteBudget
 from streamstack_gateway.session.ports import Limits
 from streamstack_gateway.session.registry import Sessions
 from support.fake_pools import HandPools
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from support.waiting import eventually
 
 SELF_HOSTED = {"Authorization": "self-hosted"}
 
@@ -91,3 +93,12 @@ async def ended(client: ClientConnection) -> tuple[int | None, str]:
                 await client.recv()
         await client.wait_closed()
     return client.close_code, client.close_reason or ""
+
+
+async def reached(predicate: Callable[[], object]) -> None:
+    """Wait for something the gateway does in this process without telling anybody."""
+
+    async def holds() -> bool:
+        return bool(predicate())
+
+    await eventually(holds)

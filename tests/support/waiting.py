@@ -1,10 +1,20 @@
 """Await a fact instead of sleeping: whatever changes calls ``notify``, whoever waits names a predicate."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 TIMEOUT_SECONDS = 20.0
 """Far beyond what a loaded machine needs; only a failing test waits this long."""
+
+
+ASK_AGAIN_SECONDS = 0.05
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Ask another process until it says so; it has no event to wait for. Raises TimeoutError when it never does."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not await holds():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
 
 
 class Waiting:

@@ -8,6 +8,7 @@ import uvloop
 
 from streamstack_asr.engines import registry
 from streamstack_asr.engines.base import EngineError
+from streamstack_asr.server.tls import TlsError
 from streamstack_asr.settings import AsrSettings
 from streamstack_common import logs, process
 from streamstack_common import settings as common_settings
@@ -30,7 +31,7 @@ def main() -> int:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, engine))
-    except (EngineError, CredentialError, OSError) as error:
+    except (EngineError, CredentialError, TlsError, OSError) as error:
         logger.critical("cannot serve: %s", error)
         return 1
     return 0

@@ -1,6 +1,8 @@
 """Settings of the ASR server; the environment names without a prefix are those of AssemblyAI's own ASR images."""
 
-from pydantic import AliasChoices, Field
+from typing import Self
+
+from pydantic import AliasChoices, Field, model_validator
 
 from streamstack_common.settings import ServiceSettings
 
@@ -27,6 +29,18 @@ class AsrSettings(ServiceSettings):
         le=65535,
         validation_alias=AliasChoices("internal_port", "INTERNAL_PORT"),
         description="port of metrics, probes, /sessions, /retire and /resume; 0 lets the kernel choose",
+    )
+    server_tls_cert_file: str | None = Field(
+        None,
+        min_length=1,
+        validation_alias=AliasChoices("server_tls_cert_file", "SERVER_TLS_CERT_FILE"),
+        description="serve gRPC over TLS with this PEM certificate chain",
+    )
+    server_tls_key_file: str | None = Field(
+        None,
+        min_length=1,
+        validation_alias=AliasChoices("server_tls_key_file", "SERVER_TLS_KEY_FILE"),
+        description="the certificate's PEM private key",
     )
     max_open_streams: int = Field(
         32,
@@ -62,6 +76,12 @@ class AsrSettings(ServiceSettings):
         validation_alias=AliasChoices("revision", "REVISION"),
         description="the revision this pod belongs to, shown in /sessions",
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.server_tls_cert_file is None) != (self.server_tls_key_file is None):
+            raise ValueError("SERVER_TLS_CERT_FILE and SERVER_TLS_KEY_FILE go together: give both or none")
+        return self
 
     @property
     def routing_names(self) -> tuple[str, ...]:

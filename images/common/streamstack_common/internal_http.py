@@ -19,10 +19,15 @@ OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 MAX_BODY_BYTES: Final = 64 * 1024
 
 
+def authority(host: str, port: int) -> str:
+    """``host:port`` by which a process on the same machine reaches what listens on ``host``; IPv6 in brackets."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound to
+    return f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"
+
+
 def base_url(host: str, port: int) -> str:
     """``http://...`` by which a process on the same machine reaches what listens on ``host``."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound to
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    return f"http://{authority(host, port)}"
 
 
 class InternalHttp:

@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 from typing import Final
 
@@ -32,10 +33,22 @@ def die_with_parent() -> None:
 
     Only for a process that a parent waits to hear of (:func:`announce`); call it before that. In a container the
     parent is the runtime's shim: its threads come and go, and its death must not end live sessions.
+    A parent that is gone already sends nothing any more, so this process then sends itself the same signal.
     """
-    if ANNOUNCE_FD not in os.environ:
+    descriptor = os.environ.get(ANNOUNCE_FD)
+    if descriptor is None:
         return
+    parent = os.getppid()
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent or _nobody_reads(int(descriptor)):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def _nobody_reads(pipe: int) -> bool:
+    """Whether the reading end of a pipe is closed (poll(2), POLLERR): its reader ended, however long ago."""
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _prctl(option: int, value: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether a pod takes new sessions: retired and resumed by the operator, closed for good when it stops (DESIGN 4, 8)."""
+"""Whether a pod takes new sessions: the operator retires and resumes it, a stop closes it for good (DESIGN 4, 8)."""
 
 from enum import Enum
 
@@ -24,25 +24,38 @@ class Retirement:
         self._stopping = False
 
     @property
+    def retired(self) -> bool:
+        """Whether the last request was to retire."""
+        return self._retired
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process was asked to stop."""
+        return self._stopping
+
+    @property
     def accepting(self) -> bool:
         """Whether new sessions are taken."""
         return not self._retired and not self._stopping
 
-    def retire(self, generation: int) -> None:
-        """Take no new session. Raises StaleGenerationError."""
-        self._move(generation)
-        self._retired = True
+    def retire(self, generation: int) -> bool:
+        """Take no new session; tells whether that is news. Raises StaleGenerationError."""
+        return self._move(generation, retired=True)
 
-    def resume(self, generation: int) -> None:
-        """Take new sessions again, unless the process is stopping. Raises StaleGenerationError."""
-        self._move(generation)
-        self._retired = False
+    def resume(self, generation: int) -> bool:
+        """Take new sessions again, unless the process is stopping; tells whether that is news.
+
+        Raises StaleGenerationError.
+        """
+        return self._move(generation, retired=False)
 
     def stop(self) -> None:
         """The process was asked to stop; nothing resumes it."""
         self._stopping = True
 
-    def _move(self, generation: int) -> None:
+    def _move(self, generation: int, *, retired: bool) -> bool:
         if generation < self.generation:
             raise StaleGenerationError(f"generation {generation} is older than {self.generation}, the last one obeyed")
         self.generation = generation
+        was_retired, self._retired = self._retired, retired
+        return was_retired is not retired

@@ -17,7 +17,7 @@ def add_session_routes(
     report: Callable[[], SessionsReport],
     changed: Callable[[], None],
 ) -> None:
-    """Serve the routes; ``changed`` is called after a retire or resume was obeyed.
+    """Serve the routes; ``changed`` is called after a retire or resume that changed something.
 
     Both answer 200 with the report of the state reached, 400 for a body that is not ``{"generation": n}``, 409 with
     the present report for a generation older than the last one obeyed.
@@ -32,17 +32,18 @@ def add_session_routes(
     async def resume(request: web.Request) -> web.Response:
         return await _move(request, retirement.resume)
 
-    async def _move(request: web.Request, move: Callable[[int], None]) -> web.Response:
+    async def _move(request: web.Request, move: Callable[[int], bool]) -> web.Response:
         try:
             wanted = GenerationRequest.model_validate_json(await request.read())
         except ValidationError as error:
             problem = error.errors(include_input=False, include_url=False)[0]["msg"]
             return web.json_response({"error": f'expected {{"generation": <integer from 0>}}: {problem}'}, status=400)
         try:
-            move(wanted.generation)
+            is_news = move(wanted.generation)
         except StaleGenerationError:
             return _json(report(), status=409)
-        changed()
+        if is_news:
+            changed()
         return _json(report())
 
     http.get("/sessions", sessions)

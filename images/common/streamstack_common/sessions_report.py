@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from streamstack_common.retirement import Admission
 
@@ -32,6 +32,8 @@ class SessionsReport(BaseModel):
 
 
 class GenerationRequest(BaseModel):
-    """The body of ``POST /retire`` and ``POST /resume``."""
+    """The body of ``POST /retire`` and ``POST /resume``; a generation is an integer, not what could be read as one."""
+
+    model_config = ConfigDict(strict=True)
 
     generation: int = Field(ge=0)

@@ -60,9 +60,7 @@ class Gateway:
             ),
             pools=self._pools,
             budget=budget,
-            limits=Limits(
-                max_session_seconds=settings.max_session_seconds, asr_wait_seconds=settings.asr_wait_seconds
-            ),
+            limits=Limits(max_session_seconds=settings.max_session_seconds, asr_wait_seconds=settings.asr_wait_seconds),
             capacity=settings.capacity,
             max_sessions=settings.session_limit,
             revision=settings.revision,

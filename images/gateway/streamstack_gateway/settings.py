@@ -15,9 +15,15 @@ class GatewaySettings(ServiceSettings):
     """Everything the gateway can be told. Ports: 0 lets the kernel choose."""
 
     host: str = Field("0.0.0.0", validation_alias=_names("host", "HOST"), description="address to listen on")  # noqa: S104  # a pod is reached from outside
-    port: int = Field(8080, ge=0, le=65535, validation_alias=_names("port", "AAI_WSS_PORT"), description="WebSocket port")
+    port: int = Field(
+        8080, ge=0, le=65535, validation_alias=_names("port", "AAI_WSS_PORT"), description="WebSocket port"
+    )
     internal_port: int = Field(
-        8090, ge=0, le=65535, validation_alias=_names("internal_port", "INTERNAL_PORT"), description="internal HTTP port"
+        8090,
+        ge=0,
+        le=65535,
+        validation_alias=_names("internal_port", "INTERNAL_PORT"),
+        description="internal HTTP port",
     )
     tls_certificate_file: str | None = Field(
         None,
@@ -99,7 +105,10 @@ class GatewaySettings(ServiceSettings):
         description="budget of all audio buffers; admission closes at 70 %",
     )
     max_session_seconds: int = Field(
-        10_800, ge=1, validation_alias=_names("max_session_seconds", "MAX_SESSION_SECONDS"), description="limit of a session"
+        10_800,
+        ge=1,
+        validation_alias=_names("max_session_seconds", "MAX_SESSION_SECONDS"),
+        description="limit of a session",
     )
     asr_wait_seconds: float = Field(
         600,
@@ -113,7 +122,9 @@ class GatewaySettings(ServiceSettings):
         validation_alias=_names("stop_grace_seconds", "STOP_GRACE_SECONDS"),
         description="how long live sessions may go on after SIGTERM; the longest session and a minute when not given",
     )
-    revision: str = Field("", validation_alias=_names("revision", "REVISION"), description="the pod template's revision")
+    revision: str = Field(
+        "", validation_alias=_names("revision", "REVISION"), description="the pod template's revision"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -5,9 +5,9 @@ import math
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import BaseModel
+
 from streamstack_common.internal_http import InternalHttp
 from streamstack_common.license_status import STATUS_PATH, LicenseState, Timestamp
-
 from streamstack_license_proxy.state import Standing
 from streamstack_license_proxy.watch import LicenseWatch
 

@@ -5,10 +5,10 @@ import contextlib
 import logging
 
 from prometheus_client import CollectorRegistry
+
 from streamstack_common import process
 from streamstack_common.credential import Credential
 from streamstack_common.internal_http import InternalHttp, base_url
-
 from streamstack_license_proxy.api import HEALTH_PATH, LicenseApi, register_metrics
 from streamstack_license_proxy.keyring import Keyring, KeyringError, parse_jwks, vendor_keyring
 from streamstack_license_proxy.settings import LicenseProxySettings

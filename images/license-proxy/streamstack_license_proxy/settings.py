@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pydantic import AliasChoices, Field
+
 from streamstack_common.settings import ServiceSettings
 
 

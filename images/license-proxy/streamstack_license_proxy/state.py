@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from streamstack_common.license_status import LicenseState, LicenseStatus
-
 from streamstack_license_proxy.license import License, LicenseError
 
 Reading = License | LicenseError

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from streamstack_common.license_status import LicenseState
-
 from streamstack_license_proxy.keyring import Keyring
 from streamstack_license_proxy.license import (
     MAX_LICENSE_BYTES,

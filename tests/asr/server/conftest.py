@@ -10,7 +10,7 @@ from streamstack_asr.engines import registry
 from streamstack_asr.server.run import AsrServer
 from streamstack_asr.settings import AsrSettings
 from streamstack_common.credential import Credential
-from support.asr_process import write_credential
+from support.service import TOKEN, write_credential
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ def start_server(tmp_path: Path) -> StartServer:
         stop_grace_seconds: float = 0.0,
         warm: bool = True,
     ) -> AsyncIterator[Running]:
-        path, token = write_credential(tmp_path)
+        path = write_credential(tmp_path)
         settings = AsrSettings(
             host="127.0.0.1",
             server_port=0,
@@ -63,7 +63,7 @@ def start_server(tmp_path: Path) -> StartServer:
         if warm:
             await server.warm_up()
         try:
-            yield Running(server, (("authorization", f"Bearer {token}"),))
+            yield Running(server, (("authorization", f"Bearer {TOKEN}"),))
         finally:
             await server.stop()
 

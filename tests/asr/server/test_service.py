@@ -8,6 +8,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from streamstack_common.contracts import asr_pb2, rpc
+from streamstack_common.retirement import Admission
 from support.asr_link import link
 from support.scripted_audio import script
 
@@ -116,7 +117,7 @@ async def test_a_full_or_retired_server_transcribes_nothing(start_server: Any) -
             await transcribe(running, pcm=b"ab")
         assert full.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         running.server.slots.release(lease)
-        running.server.slots.retire(1)
+        running.server.slots.retirement.retire(1)
         with pytest.raises(grpc.aio.AioRpcError) as retired:
             await transcribe(running, pcm=b"ab")
         assert retired.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -173,8 +174,8 @@ async def test_retire_and_resume_answer_with_the_state_reached(running: Any) -> 
             assert (await post("/retire", wrong))[0] == 400
         async with http.post("/retire", data=b"{") as response:
             assert response.status == 400
-            assert 'expected a JSON object like {"generation": 1}' in (await response.json())["error"]
-        assert running.server.slots.admission == "open"
+            assert 'expected {"generation": <integer from 0>}' in (await response.json())["error"]
+        assert running.server.slots.admission is Admission.OPEN
 
 
 async def test_the_internal_port_wants_the_credential(running: Any) -> None:
@@ -183,7 +184,7 @@ async def test_the_internal_port_wants_the_credential(running: Any) -> None:
             headers = {"Authorization": "Bearer not-the-token-at-all"}
             async with http.request(method, path, headers=headers, json={"generation": 1}) as response:
                 assert response.status == 401
-    assert running.server.slots.generation == 0
+    assert running.server.slots.retirement.generation == 0
 
 
 async def test_metrics_tell_what_happened(running: Any) -> None:

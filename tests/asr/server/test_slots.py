@@ -10,9 +10,9 @@ from streamstack_asr.server.slots import (
     Lease,
     NoSlotError,
     Slots,
-    StaleGenerationError,
 )
 from streamstack_common.contracts import asr_pb2
+from streamstack_common.retirement import Admission, StaleGenerationError
 
 
 def warm(total: int = 2) -> Slots:
@@ -49,28 +49,32 @@ def test_an_unknown_model_is_named_with_those_that_are_served() -> None:
 
 def test_a_retired_server_counts_no_refusal_because_no_slot_was_wanting() -> None:
     slots = warm()
-    slots.retire(1)
+    slots.retirement.retire(1)
     assert refusal(slots) == NOT_ACCEPTING
     assert slots.pools["a"].refused_total == 0
 
 
-def test_retire_and_resume_are_idempotent_and_old_generations_are_refused() -> None:
+def test_a_retired_server_accepts_again_when_resumed() -> None:
     slots = warm()
-    assert slots.retire(3)
-    assert not slots.retire(3)
-    assert slots.admission == "retired"
-    with pytest.raises(StaleGenerationError, match="generation 2: expected at least 3"):
-        slots.resume(2)
-    assert slots.admission == "retired"
-    assert slots.resume(4)
-    assert slots.accepting
+    slots.retirement.retire(3)
+    assert (slots.accepting, slots.admission) == (False, Admission.RETIRED)
+    slots.retirement.resume(4)
+    assert (slots.accepting, slots.admission) == (True, Admission.OPEN)
+
+
+def test_a_server_that_is_not_warm_is_open_to_the_operator_but_accepts_nothing() -> None:
+    slots = Slots(total=2, models=("a",))
+    slots.retirement.resume(1)
+    assert (slots.accepting, slots.admission) == (False, Admission.OPEN)
 
 
 def test_a_stopping_server_cannot_be_resumed() -> None:
     slots = warm()
     slots.stop()
-    slots.resume(1)
-    assert (slots.accepting, slots.admission) == (False, "retired")
+    slots.retirement.resume(1)
+    assert (slots.accepting, slots.admission) == (False, Admission.RETIRED)
+    with pytest.raises(NoSlotError, match="the server is stopping"):
+        slots.take("a")
 
 
 def test_the_oldest_session_is_the_one_taken_first_that_is_still_there() -> None:
@@ -95,9 +99,9 @@ def test_every_change_is_told_until_the_listener_leaves() -> None:
     slots.subscribe(listener)
     lease = slots.take("a")
     slots.release(lease)
-    slots.retire(1)
+    slots.admission_changed()
     slots.unsubscribe(listener)
-    slots.resume(2)
+    slots.stop()
     assert free == [1, 2, 2]
 
 
@@ -124,7 +128,7 @@ class SlotsMachine(RuleBasedStateMachine):
 
     @rule(generation=st.integers(0, 5), retire=st.booleans())
     def change(self, generation: int, retire: bool) -> None:
-        act = self.slots.retire if retire else self.slots.resume
+        act = self.slots.retirement.retire if retire else self.slots.retirement.resume
         if generation < self.generation:
             with pytest.raises(StaleGenerationError):
                 act(generation)

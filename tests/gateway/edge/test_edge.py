@@ -1,7 +1,6 @@
 import asyncio
 import socket
 import ssl
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -9,12 +8,14 @@ from urllib.parse import quote
 import orjson
 import pytest
 from aiohttp import ClientSession
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
+
 from streamstack_gateway.edge import connection as edge_connection
 from streamstack_gateway.edge.server import TlsError, tls_context
 from streamstack_gateway.session.ports import Limits
-from support.edge import SELF_HOSTED, edge, ended, receive
+from support.certificates import write_self_signed
+from support.edge import SELF_HOSTED, edge, ended, reached, receive
 from support.hypotheses import hypothesis, word
-from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 
 @pytest.mark.parametrize("path", ["/v3/ws", "/"])
@@ -119,9 +120,7 @@ async def test_an_odd_byte_is_carried_over_to_the_next_message() -> None:
         server = it.pools.serve()
         await client.send(b"\x01" * 1601)
         await client.send(b"\x01" * 1599)
-        async with asyncio.timeout(5):
-            while len(server.audio_bytes) < 3200:
-                await asyncio.sleep(0)
+        await reached(lambda: len(server.audio_bytes) >= 3200)
         assert bytes(server.audio_bytes) == b"\x01" * 3200
 
 
@@ -130,9 +129,7 @@ async def test_a_message_in_fragments_is_one_message() -> None:
         await receive(client)
         server = it.pools.serve()
         await client.send([b"\x01" * 1600, b"\x02" * 1600])
-        async with asyncio.timeout(5):
-            while len(server.audio_bytes) < 3200:
-                await asyncio.sleep(0)
+        await reached(lambda: len(server.audio_bytes) >= 3200)
         assert bytes(server.audio_bytes) == b"\x01" * 1600 + b"\x02" * 1600
         await client.send(['{"type":', '"Dance"}'])
         assert (await receive(client))["error"] == "Invalid Message Type: Dance"
@@ -164,7 +161,9 @@ async def test_a_client_that_vanishes_mid_turn_gives_its_slot_back() -> None:
         assert it.sessions.outcomes["client_gone"] == 1
 
 
-async def test_contained_a_client_that_never_reads_is_ended_and_nobody_else_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_contained_a_client_that_never_reads_is_ended_and_nobody_else_notices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(edge_connection, "MAX_UNREAD_BYTES", 10_000)
     async with edge() as it, it.client() as neighbour:
         await receive(neighbour)
@@ -172,8 +171,8 @@ async def test_contained_a_client_that_never_reads_is_ended_and_nobody_else_noti
         reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         writer.write(
-            b"GET /v3/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nAuthorization: self-hosted\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            b"GET /v3/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Authorization: self-hosted\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         await reader.readuntil(b"Begin")
         server = it.pools.serve()
@@ -258,9 +257,7 @@ async def test_admission_closes_when_the_buffers_fill_and_the_longest_backlog_en
         await small.send(bytes(1600))
         for _ in range(3):
             await large.send(bytes(24_000))
-        async with asyncio.timeout(5):
-            while it.budget.used < 73_600:
-                await asyncio.sleep(0)
+        await reached(lambda: it.budget.used >= 73_600)
         async with it.client() as client:
             assert (await receive(client))["error_code"] == 1013
         await large.send(bytes(32_000))
@@ -270,14 +267,7 @@ async def test_admission_closes_when_the_buffers_fill_and_the_longest_backlog_en
 
 
 async def test_tls_is_served_from_a_certificate_and_a_key(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        + ["-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost"],
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = write_self_signed(tmp_path, "localhost")
     trust = ssl.create_default_context(cafile=str(certificate))
     async with edge(tls=tls_context(str(certificate), str(key))) as it, it.client(ssl=trust) as client:
         assert (await receive(client))["type"] == "Begin"
@@ -287,7 +277,7 @@ async def test_tls_is_served_from_a_certificate_and_a_key(tmp_path: Path) -> Non
 
 
 def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TlsError, match="absent.pem"):
+    with pytest.raises(TlsError, match=r"absent\.pem"):
         tls_context(str(tmp_path / "absent.pem"), str(tmp_path / "key.pem"))
 
 
@@ -296,8 +286,8 @@ async def test_an_idle_client_is_pinged(monkeypatch: pytest.MonkeyPatch) -> None
     async with edge(limits=Limits()) as it:
         reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
         writer.write(
-            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nAuthorization: self-hosted\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Authorization: self-hosted\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         async with asyncio.timeout(5):
             await reader.readuntil(b"\x89\x00")
@@ -350,7 +340,9 @@ async def test_contained_a_malformed_frame_closes_its_own_socket_with_1002(frame
         assert (await receive(neighbour))["type"] == "Termination"
 
 
-@pytest.mark.parametrize("request_bytes", [b"\x16\x03\x01\x02\x00\x01", b"POST / HTTP/1.1\r\n\r\n", b"GET /" + b"x" * 40_000])
+@pytest.mark.parametrize(
+    "request_bytes", [b"\x16\x03\x01\x02\x00\x01", b"POST / HTTP/1.1\r\n\r\n", b"GET /" + b"x" * 40_000]
+)
 async def test_contained_what_is_no_websocket_request_is_answered_or_closed(request_bytes: bytes) -> None:
     async with edge() as it, it.client() as neighbour:
         await receive(neighbour)

@@ -17,7 +17,8 @@ from streamstack_common.credential import Credential
 from streamstack_common.license_status import LicenseState
 from streamstack_gateway.license.memory import recall
 from streamstack_gateway.license.poller import MAX_BODY_BYTES, LicensePoller, PollPolicy
-from support.license_process import TOKEN, license_process, write_credential
+from support.license_process import license_process
+from support.service import TOKEN, write_credential
 from support.signer import Signer
 
 READY = {"state": "Ready", "last_successful_checkin": None, "trust_expiration": None}
@@ -284,7 +285,8 @@ async def test_unreachable_is_not_failed_when_the_real_proxy_is_killed_and_comes
             await gateway.until(reachable)
             assert gateway.poller.admits() is None
 
-            await proxy.kill()
+            proxy.kill()
+            await proxy.wait()
             await gateway.until(lost)
             assert gateway.poller.admits() is None
             assert gateway.poller.view.state is LicenseState.READY

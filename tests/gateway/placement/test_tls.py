@@ -1,16 +1,11 @@
 """Links over TLS: the certificate is checked against the name the address was found under."""
 
 import asyncio
-import datetime
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from prometheus_client import CollectorRegistry
 
 from streamstack_common.credential import Credential
@@ -21,32 +16,11 @@ from streamstack_gateway.placement.config import PlacementConfig, PlacementConfi
 from streamstack_gateway.placement.connector import Connector
 from streamstack_gateway.placement.metrics import PlacementMetrics
 from streamstack_gateway.placement.pools import Pool
+from support.certificates import self_signed
 from support.fake_asr import FakeAsr
 from support.recording_listener import RecordingListener
 
 StartAsr = Callable[..., Awaitable[FakeAsr]]
-
-
-def self_signed(host: str) -> tuple[bytes, bytes]:
-    """A certificate for ``host`` and its key, PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 @pytest.mark.parametrize(("host", "is_trusted"), [("asr-english", True), ("somebody-else", False)])

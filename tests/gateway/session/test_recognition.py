@@ -67,9 +67,7 @@ class Case:
         """The server answers the end it was told of."""
         turn_id, through = server.ends[-1]
         attempt = server.request.attempt
-        self.recognition.final(
-            asr_pb2.Final(turn_id=turn_id, attempt=attempt, words_before=words_before, words=words)
-        )
+        self.recognition.final(asr_pb2.Final(turn_id=turn_id, attempt=attempt, words_before=words_before, words=words))
         self.recognition.turn_ended(asr_pb2.TurnEnded(turn_id=turn_id, attempt=attempt, through_sample=through))
 
 
@@ -99,12 +97,8 @@ def test_a_forced_end_waits_for_the_end_that_is_under_way() -> None:
     case = Case()
     server = case.begin()
     case.audio(2000)
-    case.recognition.hypothesis(
-        hypothesis([word("mill", 100, 500)], through_ms=1100, speech=0, silence_ms=600)
-    )
-    case.recognition.hypothesis(
-        hypothesis([word("mill", 100, 500)], through_ms=1200, speech=0, silence_ms=700)
-    )
+    case.recognition.hypothesis(hypothesis([word("mill", 100, 500)], through_ms=1100, speech=0, silence_ms=600))
+    case.recognition.hypothesis(hypothesis([word("mill", 100, 500)], through_ms=1200, speech=0, silence_ms=700))
     first = server.ends[0][1]
     case.audio(500)
     case.recognition.end_turn()

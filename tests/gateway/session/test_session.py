@@ -1,6 +1,7 @@
 from dataclasses import dataclass, field, replace
 
 import pytest
+
 from streamstack_common.contracts import asr_pb2
 from streamstack_common.contracts.rpc import ms_to_samples
 from streamstack_gateway import errors
@@ -93,9 +94,7 @@ class Case:
         turn_id, through = server.ends[-1]
         attempt = server.request.attempt
         self.session.recognition.final(asr_pb2.Final(turn_id=turn_id, attempt=attempt, words=words))
-        self.session.recognition.turn_ended(
-            asr_pb2.TurnEnded(turn_id=turn_id, attempt=attempt, through_sample=through)
-        )
+        self.session.recognition.turn_ended(asr_pb2.TurnEnded(turn_id=turn_id, attempt=attempt, through_sample=through))
 
     @property
     def failure(self) -> tuple[int, str]:
@@ -366,7 +365,9 @@ def test_nothing_is_said_after_the_end() -> None:
     assert len(case.over) == 1
 
 
-@pytest.mark.parametrize(("rate", "frame", "encoding"), [(8000, 800, "pcm_s16le"), (8000, 400, "pcm_mulaw"), (48_000, 4800, "pcm_s16le")])
+@pytest.mark.parametrize(
+    ("rate", "frame", "encoding"), [(8000, 800, "pcm_s16le"), (8000, 400, "pcm_mulaw"), (48_000, 4800, "pcm_s16le")]
+)
 def test_the_audio_clock_is_the_clients_own(rate: int, frame: int, encoding: str) -> None:
     case = Case(replace(REQUEST, sample_rate=rate, encoding=Encoding(encoding)))
     case.pools.serve()

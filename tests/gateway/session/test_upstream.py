@@ -118,7 +118,9 @@ def test_what_no_server_has_heard_is_never_forgotten() -> None:
 
 
 @given(st.lists(st.integers(1, 4000), max_size=40), st.data())
-def test_every_sample_reaches_the_servers_in_order_whatever_is_lost_meanwhile(pieces: list[int], data: st.DataObject) -> None:
+def test_every_sample_reaches_the_servers_in_order_whatever_is_lost_meanwhile(
+    pieces: list[int], data: st.DataObject
+) -> None:
     upstream = Upstream(ByteBudget(1 << 30))
     final = 0  # what the servers have finished for good
     server = Server()

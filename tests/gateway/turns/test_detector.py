@@ -17,7 +17,9 @@ SETTINGS = TurnSettings(
 )
 
 
-def run(settings: TurnSettings, *, speech_ms: int, last_word: str, spoken_ms: int = 500, until_ms: int = 20_000) -> int | None:
+def run(
+    settings: TurnSettings, *, speech_ms: int, last_word: str, spoken_ms: int = 500, until_ms: int = 20_000
+) -> int | None:
     """Speech, then silence in steps of 20 ms; the silence at which the turn ends, None when it does not."""
     detector = TurnDetector(settings)
     detector.start(0)

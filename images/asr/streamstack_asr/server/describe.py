@@ -1,11 +1,13 @@
-"""What a server tells about itself: the Description of the unary call and the status of a link."""
+"""What a server tells about itself: Description of the unary call, status of a link, report of ``/sessions``."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from streamstack_asr.engines.base import EngineDescription
 from streamstack_asr.server.slots import Slots
 from streamstack_common.contracts import asr_pb2
 from streamstack_common.contracts.rpc import CONTRACT_VERSION
+from streamstack_common.sessions_report import PoolSessions, SessionsReport
 
 
 def description(engine: EngineDescription, slots: Slots, instance_id: str) -> asr_pb2.Description:
@@ -50,3 +52,22 @@ def status_source(engine: EngineDescription, slots: Slots, instance_id: str) -> 
         return asr_pb2.FromAsr(status=status).SerializeToString()
 
     return piece
+
+
+def sessions_report(slots: Slots, instance_id: str, revision: str) -> SessionsReport:
+    """Body of ``/sessions``: an ASR server keeps nobody waiting and carries exactly its slots."""
+    oldest = slots.oldest_started_at
+    return SessionsReport(
+        instance_id=instance_id,
+        revision=revision,
+        admission=slots.admission,
+        generation=slots.retirement.generation,
+        sessions=slots.in_use,
+        oldest_started_at=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
+        capacity=slots.total,
+        max_sessions=slots.total,
+        pools={
+            model: PoolSessions(in_use=pool.in_use, waiting=0, refused_total=pool.refused_total)
+            for model, pool in slots.pools.items()
+        },
+    )

@@ -12,16 +12,18 @@ from grpc_health.v1.health import aio as health
 
 from streamstack_asr.engines.base import AsrEngine
 from streamstack_asr.server import metrics
-from streamstack_asr.server.internal import Admin
+from streamstack_asr.server.describe import sessions_report
 from streamstack_asr.server.service import Recognizer
 from streamstack_asr.server.sessions import Shared
 from streamstack_asr.server.slots import Slots
+from streamstack_asr.server.tls import read_certificate
 from streamstack_asr.server.totals import Totals
 from streamstack_asr.settings import AsrSettings
 from streamstack_common import process
 from streamstack_common.contracts.rpc import SERVICE
 from streamstack_common.credential import Credential
-from streamstack_common.internal_http import InternalHttp
+from streamstack_common.internal_http import InternalHttp, authority, base_url
+from streamstack_common.session_routes import add_session_routes
 
 logger = logging.getLogger(__name__)
 
@@ -63,28 +65,26 @@ class AsrServer:
         self._grpc = grpc.aio.server(options=GRPC_OPTIONS)
         registry = metrics.registry(self.slots, self.totals)
         self._http = InternalHttp(credential=credential, registry=registry, ready=self._why_not_ready)
+        add_session_routes(
+            self._http,
+            retirement=self.slots.retirement,
+            report=lambda: sessions_report(self.slots, self.instance_id, settings.revision),
+            changed=self._admission_changed,
+        )
         self._warm = False
         self._stopping = False
 
     async def listen(self) -> None:
-        """Open both ports; health says NOT_SERVING and sessions are refused until ``warm_up`` is done."""
+        """Open both ports; health says NOT_SERVING and sessions are refused until ``warm_up`` is done.
+
+        Raises TlsError, or OSError when a port cannot be opened.
+        """
         settings = self._settings
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self._grpc.add_generic_rpc_handlers((self._recognizer,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        address = f"{_bracketed(settings.host)}:{settings.server_port}"
-        try:
-            self.port = self._grpc.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"gRPC port {address} cannot be opened: {error}") from error
+        self.port = self._open_port()
         await self._grpc.start()
-        admin = Admin(
-            slots=self.slots,
-            instance_id=self.instance_id,
-            revision=settings.revision,
-            retired=lambda: self._please_move("the server is retired"),
-        )
-        admin.attach(self._http)
         self.internal_port = await self._http.start(settings.host, settings.internal_port)
 
     async def warm_up(self) -> None:
@@ -112,6 +112,18 @@ class AsrServer:
         await self._engine.stop()
         await self._http.stop()
 
+    def _open_port(self) -> int:
+        settings = self._settings
+        address = f"{_bracketed(settings.host)}:{settings.server_port}"
+        certificate_file, key_file = settings.server_tls_cert_file, settings.server_tls_key_file
+        try:
+            if certificate_file is None or key_file is None:
+                return self._grpc.add_insecure_port(address)
+            certificate, key = read_certificate(certificate_file, key_file)
+            return self._grpc.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
+        except RuntimeError as error:
+            raise OSError(f"gRPC port {address} cannot be opened: {error}") from error
+
     async def _wait_for_sessions(self, seconds: float) -> None:
         if self.slots.in_use == 0:
             return
@@ -129,6 +141,11 @@ class AsrServer:
         finally:
             self.slots.unsubscribe(look)
 
+    def _admission_changed(self) -> None:
+        self.slots.admission_changed()
+        if self.slots.retirement.retired:
+            self._please_move("the server is retired")
+
     def _please_move(self, reason: str) -> None:
         self._recognizer.please_move(reason, round(self._settings.stop_grace_seconds * 1000))
 
@@ -143,14 +160,15 @@ class AsrServer:
 
 
 async def serve(settings: AsrSettings, engine: AsrEngine) -> None:
-    """Serve until SIGTERM or SIGINT. Raises EngineError, CredentialError, or OSError when a port is taken."""
+    """Serve until SIGTERM or SIGINT. Raises EngineError, CredentialError, TlsError, or OSError."""
     stop_requested = process.stop_requested()
     server = AsrServer(settings, engine, Credential(settings.credential_file))
     try:
         await server.listen()
         if await _warm_up(server, stop_requested):
-            host = _bracketed(settings.host)
-            process.announce(asr=f"{host}:{server.port}", internal=f"http://{host}:{server.internal_port}")
+            process.announce(
+                asr=authority(settings.host, server.port), internal=base_url(settings.host, server.internal_port)
+            )
             await stop_requested.wait()
         logger.info("stopping")
     finally:

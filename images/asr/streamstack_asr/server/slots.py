@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from streamstack_common.contracts import asr_pb2
-
-OPEN: Final = "open"
-RETIRED: Final = "retired"
+from streamstack_common.retirement import Admission, Retirement
 
 FULL: Final = asr_pb2.Refused.FULL
 NOT_ACCEPTING: Final = asr_pb2.Refused.NOT_ACCEPTING
@@ -21,10 +19,6 @@ class NoSlotError(Exception):
     def __init__(self, reason: asr_pb2.Refused.Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-class StaleGenerationError(Exception):
-    """A retire or resume older than one already carried out."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +40,8 @@ class PoolUse:
 class Slots:
     """The slots of one server. It accepts nothing until ``warm`` was called.
 
+    Whoever retires or resumes through ``retirement`` calls ``admission_changed`` afterwards.
+
     Args:
         total: sessions at once.
         models: routing names served.
@@ -56,12 +52,10 @@ class Slots:
     def __init__(self, *, total: int, models: tuple[str, ...], clock: Callable[[], float] = time.time) -> None:
         self.total = total
         self.pools = {model: PoolUse() for model in models}
-        self.generation = 0
+        self.retirement = Retirement()
         self._clock = clock
         self._leases: dict[Lease, None] = {}
         self._warm = False
-        self._stopping = False
-        self._retired = False
         self._listeners: set[Callable[[], None]] = set()
 
     @property
@@ -77,12 +71,12 @@ class Slots:
     @property
     def accepting(self) -> bool:
         """Whether new sessions are taken at all."""
-        return self._warm and not self._retired and not self._stopping
+        return self._warm and self.retirement.accepting
 
     @property
-    def admission(self) -> str:
-        """``open`` or ``retired``, as ``/sessions`` shows it; a stopping server counts as retired."""
-        return RETIRED if self._retired or self._stopping else OPEN
+    def admission(self) -> Admission:
+        """What ``/sessions`` shows; a stopping server counts as retired."""
+        return Admission.OPEN if self.retirement.accepting else Admission.RETIRED
 
     @property
     def oldest_started_at(self) -> float | None:
@@ -126,31 +120,17 @@ class Slots:
 
     def stop(self) -> None:
         """Accept nothing from here on, whatever is resumed."""
-        self._stopping = True
+        self.retirement.stop()
         self._changed()
 
-    def retire(self, generation: int) -> bool:
-        """Accept nothing until resumed; tells whether that is news. Raises StaleGenerationError."""
-        return self._set_retired(generation, True)
-
-    def resume(self, generation: int) -> bool:
-        """Accept again; tells whether that is news. Raises StaleGenerationError."""
-        return self._set_retired(generation, False)
-
-    def _set_retired(self, generation: int, retired: bool) -> bool:
-        if generation < self.generation:
-            raise StaleGenerationError(f"generation {generation}: expected at least {self.generation}")
-        self.generation = generation
-        if retired == self._retired:
-            return False
-        self._retired = retired
+    def admission_changed(self) -> None:
+        """Tell the listeners of a retire or resume."""
         self._changed()
-        return True
 
     def _why_not(self) -> str:
-        if self._stopping:
+        if self.retirement.stopping:
             return "the server is stopping"
-        return "the server is retired" if self._retired else "the server is not warm yet"
+        return "the server is retired" if self.retirement.retired else "the server is not warm yet"
 
     def _changed(self) -> None:
         for listener in tuple(self._listeners):

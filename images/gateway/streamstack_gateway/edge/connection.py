@@ -42,6 +42,7 @@ VANISHED_SECONDS: Final = 60.0
 CLOSE_SECONDS: Final = 5.0
 CLOSE_REASON: Final = "See Error message for details"
 
+
 class Door(Protocol):
     """What a connection needs of the gateway behind it."""
 

@@ -61,9 +61,7 @@ class EdgeServer:
         """Listen; returns the port, chosen by the kernel when ``port`` is 0."""
         loop = asyncio.get_running_loop()
         listener = socket.create_server((host, port), backlog=BACKLOG)
-        self._server = await loop.create_server(
-            lambda: Connection(self, loop), sock=listener, ssl=tls, backlog=BACKLOG
-        )
+        self._server = await loop.create_server(lambda: Connection(self, loop), sock=listener, ssl=tls, backlog=BACKLOG)
         self._tick_due = loop.time() + TICK_SECONDS
         self._ticker = loop.call_at(self._tick_due, self._tick, loop)
         bound: int = listener.getsockname()[1]
@@ -133,7 +131,8 @@ def tls_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(certificate_file, key_file)
+        # An encrypted key is an error, not a question on a terminal nobody watches.
+        context.load_cert_chain(certificate_file, key_file, password="")
     except (OSError, ssl.SSLError) as error:
         raise TlsError(f"TLS certificate {certificate_file} with key {key_file}: {error}") from error
     return context

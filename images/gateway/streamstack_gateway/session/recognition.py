@@ -264,4 +264,3 @@ class Recognition:
         if attempt is not None:
             attempt.close()
         self.lost(f"it broke the contract: {error}")
-

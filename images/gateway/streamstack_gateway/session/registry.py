@@ -18,7 +18,6 @@ from streamstack_gateway.session.budget import ByteBudget
 from streamstack_gateway.session.ports import Client, Limits
 from streamstack_gateway.session.session import Session
 
-
 MAX_LATE_SECONDS: Final = 0.25
 """A gateway whose own clock runs so late, averaged over about a second, has no time for another session; calibration
 sets ``max_sessions`` lower than that, so this is for what calibration did not foresee."""

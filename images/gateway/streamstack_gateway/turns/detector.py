@@ -28,7 +28,80 @@ UNFINISHED: Final = -2.5
 680 ms, a punctuated one at once; chosen on the recordings at hand, to be replaced by a model's own opinion."""
 
 DANGLING: Final = frozenset(
-    ["a", "an", "the", "and", "or", "but", "nor", "of", "to", "in", "on", "at", "with", "for", "from", "by", "as", "than", "that", "which", "who", "if", "because", "so", "while", "uh", "um", "er", "hm", "my", "your", "his", "her", "its", "our", "their", "this", "these", "those", "is", "are", "was", "were", "am", "be", "been", "very", "more", "most", "rather", "had", "has", "have", "i", "he", "she", "we", "they", "will", "would", "can", "could", "shall", "should", "may", "might", "must", "not", "no", "mister", "missus", "doctor"]
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "but",
+        "nor",
+        "of",
+        "to",
+        "in",
+        "on",
+        "at",
+        "with",
+        "for",
+        "from",
+        "by",
+        "as",
+        "than",
+        "that",
+        "which",
+        "who",
+        "if",
+        "because",
+        "so",
+        "while",
+        "uh",
+        "um",
+        "er",
+        "hm",
+        "my",
+        "your",
+        "his",
+        "her",
+        "its",
+        "our",
+        "their",
+        "this",
+        "these",
+        "those",
+        "is",
+        "are",
+        "was",
+        "were",
+        "am",
+        "be",
+        "been",
+        "very",
+        "more",
+        "most",
+        "rather",
+        "had",
+        "has",
+        "have",
+        "i",
+        "he",
+        "she",
+        "we",
+        "they",
+        "will",
+        "would",
+        "can",
+        "could",
+        "shall",
+        "should",
+        "may",
+        "might",
+        "must",
+        "not",
+        "no",
+        "mister",
+        "missus",
+        "doctor",
+    ]
 )
 """English words that seldom end a sentence."""
 
@@ -104,9 +177,7 @@ class TurnDetector:
         return min(quiet_ms, signs.trailing_silence_ms + AGREEMENT_MS)
 
 
-def end_of_turn_confidence(
-    silence_ms: int, last_word: str, *, turn_complete_probability: float | None = None
-) -> float:
+def end_of_turn_confidence(silence_ms: int, last_word: str, *, turn_complete_probability: float | None = None) -> float:
     """Confidence from 0 to below 1 that the turn is over, so that a threshold of 1 means acoustic only."""
     if not last_word:
         return 0.0
