@@ -17,6 +17,11 @@ from support.certificates import write_self_signed
 from support.edge import SELF_HOSTED, edge, ended, reached, receive
 from support.hypotheses import hypothesis, word
 
+UPGRADE = (
+    b"GET /v3/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nAuthorization: self-hosted\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
 
 @pytest.mark.parametrize("path", ["/v3/ws", "/"])
 async def test_a_client_is_greeted_on_both_paths(path: str) -> None:
@@ -170,10 +175,7 @@ async def test_contained_a_client_that_never_reads_is_ended_and_nobody_else_noti
         it.pools.serve()
         reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        writer.write(
-            b"GET /v3/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Authorization: self-hosted\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
+        writer.write(UPGRADE)
         await reader.readuntil(b"Begin")
         server = it.pools.serve()
         reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -285,10 +287,7 @@ async def test_an_idle_client_is_pinged(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(edge_connection, "PING_SECONDS", 0.0)
     async with edge(limits=Limits()) as it:
         reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
-        writer.write(
-            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Authorization: self-hosted\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
+        writer.write(UPGRADE)
         async with asyncio.timeout(5):
             await reader.readuntil(b"\x89\x00")
         writer.close()
