@@ -1,20 +1,23 @@
 import asyncio
 import socket
 import ssl
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import orjson
 import pytest
 from aiohttp import ClientSession
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
+from websockets.frames import Frame, Opcode
 
 from streamstack_gateway.edge import connection as edge_connection
 from streamstack_gateway.edge.server import TlsError, tls_context
 from streamstack_gateway.session.ports import Limits
 from support.certificates import write_self_signed
-from support.edge import SELF_HOSTED, edge, ended, reached, receive
+from support.edge import SELF_HOSTED, Edge, edge, ended, reached, receive
 from support.hypotheses import hypothesis, word
 
 UPGRADE = (
@@ -366,3 +369,41 @@ async def test_a_gateway_that_falls_behind_its_own_clock_admits_nobody_until_it_
             it.sessions.tick(0.0, late_seconds=0.0)
         async with it.client() as client:
             assert (await receive(client))["type"] == "Begin"
+
+
+@given(st.lists(st.integers(2, 400), min_size=1, max_size=12), st.data())
+def test_audio_is_the_same_however_the_network_cuts_it(sizes: list[int], data: st.DataObject) -> None:
+    """Plain frames take a short way past `websockets`, all others do not: together they are one stream."""
+    spoken, wire = b"", UPGRADE
+    for number, size in enumerate(sizes):
+        payload = bytes([number]) * (size * 2)
+        spoken += payload
+        if data.draw(st.booleans()):
+            wire += Frame(Opcode.BINARY, payload).serialize(mask=True)
+        else:
+            wire += Frame(Opcode.BINARY, payload[:size], fin=False).serialize(mask=True)
+            wire += Frame(Opcode.PING, b"").serialize(mask=True)
+            wire += Frame(Opcode.CONT, payload[size:]).serialize(mask=True)
+    with closing(asyncio.new_event_loop()) as loop:
+        it = Edge()
+        it.build(limits=Limits(), max_sessions=1, max_connections=1)
+        connection = edge_connection.Connection(it.server, loop)
+        connection.connection_made(SilentTransport())
+        connection.data_received(wire[: len(UPGRADE)])
+        server = it.pools.serve(chunk_ms=1)
+        wire = wire[len(UPGRADE) :]
+        while wire:
+            cut = data.draw(st.integers(1, len(wire)))
+            connection.data_received(wire[:cut])
+            wire = wire[cut:]
+    assert bytes(server.audio_bytes) == spoken[: len(spoken) // 32 * 32]
+
+
+class SilentTransport(asyncio.Transport):
+    """Takes what is written; nobody reads it."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Into the void."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0

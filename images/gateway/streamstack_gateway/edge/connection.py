@@ -96,12 +96,11 @@ class Connection(asyncio.Protocol):
         """Parse, handle, answer."""
         now = self._loop.time()
         self._heard_at = now
-        ws = self._ws
-        if self._session is not None and self._between_messages():
-            payload = audio_message(data)
-            if payload is not None:
-                self._audio(payload, self._session, now)
+        if self._session is not None:
+            data = self._plain_audio(data, self._session, now)
+            if not data:
                 return
+        ws = self._ws
         ws.receive_data(data)
         for event in ws.events_received():
             if isinstance(event, Frame):
@@ -165,16 +164,23 @@ class Connection(asyncio.Protocol):
 
     # --------------------------------------------------------------------------------------------------------- handling
 
-    def _between_messages(self) -> bool:
-        """Whether the next byte begins a message: nothing is half read, nothing is sent in fragments."""
+    def _plain_audio(self, data: bytes, session: Session, now: float) -> bytes:
+        """Handle the plain audio messages that ``data`` begins with; what is left is for `websockets`."""
         ws = self._ws
-        return ws.state is State.OPEN and not ws.reader.buffer and ws.current_size is None
-
-    def _audio(self, payload: bytes, session: Session, now: float) -> None:
-        try:
-            session.audio(payload, now)
-        except Exception as defect:  # noqa: BLE001  # see _contain
-            self._contain(session, defect)
+        at = 0
+        # Nothing half read, nothing sent in fragments, and no close sent meanwhile.
+        while ws.state is State.OPEN and ws.current_size is None and not ws.reader.buffer:
+            message = audio_message(data, at)
+            if message is None:
+                break
+            payload, at = message
+            try:
+                session.audio(payload, now)
+            except Exception as defect:  # noqa: BLE001  # see _contain
+                self._contain(session, defect)
+            if at == len(data):
+                return b""
+        return data[at:] if at else data
 
     def _frame(self, frame: Frame, now: float) -> None:
         session = self._session

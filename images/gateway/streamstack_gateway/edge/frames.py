@@ -1,6 +1,6 @@
 """The two WebSocket frames that make up nearly all traffic, without the general machinery (RFC 6455 5.2).
 
-An audio message of 126 to 65,535 bytes, whole and alone in what the socket delivered, costs 0.6 µs here against 3.9
+An audio message of 126 to 65,535 bytes, whole in what the socket delivered, costs 0.6 µs here against 3.9
 through `websockets`; a text message 0.3 against 3. Everything else, and every doubt, goes to `websockets`.
 """
 
@@ -16,15 +16,20 @@ SHORT: Final = 126
 LONG: Final = 1 << 16
 
 
-def audio_message(data: bytes) -> bytes | None:
-    """The payload, if ``data`` is exactly one whole binary message of a client; the caller knows that none is open."""
-    if len(data) < HEADER_BYTES + SHORT or data[0] != FINAL_BINARY or data[1] != MASKED_16_BIT:
+def audio_message(data: bytes, at: int) -> tuple[bytes, int] | None:
+    """The payload of the whole binary message that begins at ``at``, and where it ends; None when it is no plain one.
+
+    The caller knows that no message is open.
+    """
+    if len(data) < at + HEADER_BYTES + SHORT or data[at] != FINAL_BINARY or data[at + 1] != MASKED_16_BIT:
         return None
-    size = data[2] << 8 | data[3]
+    size = data[at + 2] << 8 | data[at + 3]
+    start = at + HEADER_BYTES
+    end = start + size
     # A shorter payload in the 16-bit form is an error that `websockets` finds.
-    if len(data) != HEADER_BYTES + size:
+    if len(data) < end or size < SHORT:
         return None
-    return apply_mask(data[HEADER_BYTES:], data[4:HEADER_BYTES])
+    return apply_mask(data[start:end], data[at + 4 : start]), end
 
 
 def text_message(payload: bytes) -> bytes:
