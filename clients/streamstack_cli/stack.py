@@ -89,6 +89,7 @@ class RunFolder:
     """Files of one run, in a folder of mode 0700 that goes when the run ends."""
 
     credential_file: Path
+    token_key_file: Path
     license_file: Path
     keys_file: Path
     state_dir: Path
@@ -152,6 +153,7 @@ def gateway(
         "ASR_POOLS": f"{POOL}/{MODEL}={announced['asr']}",
         "AAI_LICENSE_AND_USAGE_PROXY_ENDPOINT": announced["license_proxy"],
         "STATE_DIR": str(folder.state_dir),
+        "TOKEN_KEY_FILE": folder.token_key_file,
         "CAPACITY": options.capacity,
         "MAX_SESSIONS": options.max_sessions,
         "MAX_SESSION_SECONDS": options.max_session_seconds,

@@ -93,14 +93,16 @@ async def _serve(supervisor: Supervisor, options: stack.StackOptions, folder: st
 
 def _prepare(folder: Path) -> stack.RunFolder:
     """Write the run's secrets into a folder nobody else can enter."""
-    credential_file = folder / "credential"
-    credential_file.touch(mode=0o600)
-    credential_file.write_text(secrets.token_urlsafe(32) + "\n")
+    credential_file, token_key_file = folder / "credential", folder / "token-key"
+    for secret_file in (credential_file, token_key_file):
+        secret_file.touch(mode=0o600)
+        secret_file.write_text(secrets.token_urlsafe(32) + "\n")
     license_ = throwaway_license.make(folder)
     state_dir = folder / "state"
     state_dir.mkdir(mode=0o700)
     return stack.RunFolder(
         credential_file=credential_file,
+        token_key_file=token_key_file,
         license_file=license_.license_file,
         keys_file=license_.keys_file,
         state_dir=state_dir,

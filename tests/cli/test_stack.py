@@ -10,7 +10,13 @@ from streamstack_cli import stack
 from streamstack_cli.__main__ import main
 from streamstack_cli.stack import OptionsError, RunFolder, Setting, StackOptions
 
-FOLDER = RunFolder(Path("/run/credential"), Path("/run/license"), Path("/run/keys"), Path("/run/state"))
+FOLDER = RunFolder(
+    credential_file=Path("/run/credential"),
+    token_key_file=Path("/run/token-key"),
+    license_file=Path("/run/license"),
+    keys_file=Path("/run/keys"),
+    state_dir=Path("/run/state"),
+)
 ANNOUNCED = {"asr": "127.0.0.1:5001", "license_proxy": "http://127.0.0.1:5002"}
 
 

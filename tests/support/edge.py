@@ -16,9 +16,11 @@ from streamstack_gateway.models import ModelMap
 from streamstack_gateway.session.budget import ByteBudget
 from streamstack_gateway.session.ports import Limits
 from streamstack_gateway.session.registry import Sessions
+from streamstack_gateway.tokens import Tokens
 from support.fake_pools import HandPools
 from support.waiting import eventually
 
+TOKEN_KEY = b"a key for tests, 32 bytes or more"
 SELF_HOSTED = {"Authorization": "self-hosted"}
 
 
@@ -48,6 +50,7 @@ class Edge:
             unready=lambda: self.unready,
             observe_begin=self.begins.append,
             max_connections=max_connections,
+            tokens=Tokens(TOKEN_KEY),
         )
 
     def client(self, target: str = "/v3/ws?sample_rate=16000", **options: Any) -> connect:

@@ -67,6 +67,11 @@ def invalid_authorization() -> SessionError:
     return SessionError(Code.POLICY, "invalid_authorization", "Unauthorized Connection: Invalid API key")
 
 
+def expired_authorization() -> SessionError:
+    """A temporary token that no longer opens sessions."""
+    return SessionError(Code.POLICY, "expired_authorization", "Unauthorized Connection: Signature has expired")
+
+
 def license_refused(detail: str) -> SessionError:
     """The license takes no new session; ``detail`` says why in the license's words."""
     return SessionError(Code.POLICY, "license_refused", f"Unauthorized Connection: {detail}")

@@ -22,6 +22,7 @@ from streamstack_gateway.session.budget import ByteBudget
 from streamstack_gateway.session.ports import Limits
 from streamstack_gateway.session.registry import Sessions
 from streamstack_gateway.settings import GatewaySettings
+from streamstack_gateway.tokens import TokenKeyError, Tokens
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Gateway:
             unready=self._never_licensed,
             observe_begin=begin_histogram(registry).observe,
             max_connections=settings.max_connections,
+            tokens=_tokens(settings.token_key_file),
         )
         registry.register(SessionCollector(self._sessions, budget, lambda: self._edge.connections))
         self._internal = InternalHttp(credential=credential, registry=registry, ready=self._unready)
@@ -135,3 +137,12 @@ class Gateway:
 
     def _log_admission(self) -> None:
         log.info("admission is %s, generation %d", self._sessions.admission.value, self._sessions.retirement.generation)
+
+
+def _tokens(key_file: str | None) -> Tokens | None:
+    if key_file is None:
+        return None
+    try:
+        return Tokens(Path(key_file).read_bytes().strip())
+    except (OSError, TokenKeyError) as error:
+        raise TokenKeyError(f"token key file {key_file}: {error}") from error

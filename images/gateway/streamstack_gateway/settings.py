@@ -34,6 +34,12 @@ class GatewaySettings(ServiceSettings):
         None, validation_alias=_names("tls_key_file", "SSL_CERT_KEY"), description="the certificate's PEM private key"
     )
 
+    token_key_file: str | None = Field(
+        None,
+        validation_alias=_names("token_key_file", "TOKEN_KEY_FILE"),
+        description="key of temporary tokens (/v3/token), the same for all gateways; without it there are none",
+    )
+
     asr_pools: str = Field(
         "",
         validation_alias=_names("asr_pools", "ASR_POOLS"),

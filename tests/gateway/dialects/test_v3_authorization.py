@@ -2,13 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamstack_gateway.dialects.v3.authorization import any_of, authorize
+from streamstack_gateway.dialects.v3.authorization import authorize
 from streamstack_gateway.errors import Code, SessionError
 
 
 def refusal(header: str | None, target: str) -> SessionError:
     with pytest.raises(SessionError) as caught:
-        authorize(header, target)
+        authorize(header, target, tokens=None, now_seconds=0.0)
     assert caught.value.code is Code.POLICY
     return caught.value
 
@@ -23,7 +23,7 @@ def refusal(header: str | None, target: str) -> SessionError:
     ],
 )
 def test_the_word_of_the_self_hosting_stack_opens(header, target):
-    authorize(header, target)
+    authorize(header, target, tokens=None, now_seconds=0.0)
 
 
 @pytest.mark.parametrize(("header", "target"), [(None, "/v3/ws"), ("", "/v3/ws?token="), (" ", "/")])
@@ -50,11 +50,7 @@ def test_any_other_word_is_an_invalid_key(header, target):
     assert error.message == "Unauthorized Connection: Invalid API key"
 
 
-def test_further_words_can_be_accepted():
-    authorize("a-key", "/v3/ws", any_of(["self-hosted", "a-key"]))
-
-
 @given(st.text(st.characters(exclude_categories=[])) | st.none(), st.text(st.characters(exclude_categories=[])))
 def test_nothing_but_the_word_opens_and_nothing_breaks(header, target):
     with pytest.raises(SessionError):
-        authorize(header, target)
+        authorize(header, target, tokens=None, now_seconds=0.0)

@@ -1,6 +1,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -69,6 +70,42 @@ async def test_a_client_without_the_right_word_hears_why_and_is_closed(headers: 
 async def test_the_word_may_come_as_a_token_parameter() -> None:
     async with edge() as it, it.client("/v3/ws?token=self-hosted", additional_headers={}) as client:
         assert (await receive(client))["type"] == "Begin"
+
+
+async def test_a_temporary_token_opens_a_session_of_its_own_length_by_header_and_by_parameter() -> None:
+    async with edge() as it, ClientSession(f"http://127.0.0.1:{it.port}", headers=SELF_HOSTED) as http:
+        response = await http.get("/v3/token?expires_in_seconds=60&max_session_duration_seconds=120")
+        assert response.status == 200
+        body = await response.json()
+        assert body["expires_in_seconds"] == 60
+        token = body["token"]
+        by_header = it.client(additional_headers={"Authorization": token})
+        by_parameter = it.client(f"/v3/ws?sample_rate=16000&token={token}", additional_headers={})
+        for client_of in (by_header, by_parameter):
+            async with client_of as client:
+                begin = await receive(client)
+                assert begin["type"] == "Begin"
+                assert abs(begin["expires_at"] - time.time() - 120) < 10
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status"),
+    [
+        ("expires_in_seconds=60", {}, 401),
+        ("expires_in_seconds=60", {"Authorization": "wrong"}, 401),
+        ("expires_in_seconds=60", {"Authorization": "Bearer self-hosted"}, 200),
+        ("", SELF_HOSTED, 422),
+        ("expires_in_seconds=0", SELF_HOSTED, 422),
+        ("expires_in_seconds=601", SELF_HOSTED, 422),
+        ("expires_in_seconds=soon", SELF_HOSTED, 422),
+        ("expires_in_seconds=60&max_session_duration_seconds=59", SELF_HOSTED, 422),
+    ],
+)
+async def test_a_token_is_given_for_the_right_word_and_values_alone(
+    query: str, headers: dict[str, str], status: int
+) -> None:
+    async with edge() as it, ClientSession(f"http://127.0.0.1:{it.port}") as http:
+        assert (await http.get(f"/v3/token?{query}", headers=headers)).status == status
 
 
 @pytest.mark.parametrize(

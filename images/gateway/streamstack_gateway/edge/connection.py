@@ -19,10 +19,12 @@ from websockets.server import ServerProtocol
 
 from streamstack_gateway import errors
 from streamstack_gateway.dialects.events import Dialect, Failure, ServerEvent, SessionRequest
+from streamstack_gateway.edge.answers import Answer
 from streamstack_gateway.edge.fragments import Fragments
 from streamstack_gateway.edge.frames import audio_message, text_message
 from streamstack_gateway.session.ports import Client
 from streamstack_gateway.session.session import Session
+from streamstack_gateway.tokens import Grant
 
 log = logging.getLogger(__name__)
 quiet = logging.getLogger(f"{__name__}.websockets")
@@ -46,17 +48,17 @@ CLOSE_REASON: Final = "See Error message for details"
 class Door(Protocol):
     """What a connection needs of the gateway behind it."""
 
-    def begin(self, request: SessionRequest, client: Client, now: float) -> Session:
+    def begin(self, request: SessionRequest, grant: Grant, client: Client, now: float) -> Session:
         """Admit a client. Raises SessionError."""
 
-    def authorize(self, headers: Headers, target: str) -> None:
-        """Check a client's credential. Raises SessionError."""
+    def authorize(self, headers: Headers, target: str) -> Grant:
+        """What a client's credential allows. Raises SessionError."""
 
     def dialect(self, path: str) -> Dialect | None:
         """Who speaks on ``path``; None when nobody does."""
 
-    def health(self, path: str) -> str | None:
-        """Why the gateway cannot serve, empty when it can; None when ``path`` is no health path."""
+    def answer(self, path: str, request: Request) -> Answer | None:
+        """The answer to a plain HTTP request; None when ``path`` is none for that."""
 
     def begun(self, seconds: float) -> None:
         """A client got ``Begin`` that long after its TCP connect."""
@@ -217,10 +219,9 @@ class Connection(asyncio.Protocol):
 
     def _upgrade(self, request: Request, now: float) -> None:
         path = urlsplit(request.path).path
-        unhealthy = self._door.health(path)
-        if unhealthy is not None:
-            status = HTTPStatus.SERVICE_UNAVAILABLE if unhealthy else HTTPStatus.OK
-            self._ws.send_response(self._ws.reject(status, f"{unhealthy or 'ok'}\n"))
+        answer = self._door.answer(path, request)
+        if answer is not None:
+            self._ws.send_response(answer.response())
             return
         dialect = self._door.dialect(path)
         if dialect is None:
@@ -232,8 +233,8 @@ class Connection(asyncio.Protocol):
             return
         self._dialect = dialect
         try:
-            self._door.authorize(request.headers, request.path)
-            self._session = self._door.begin(dialect.request(request.path), self, now)
+            grant = self._door.authorize(request.headers, request.path)
+            self._session = self._door.begin(dialect.request(request.path), grant, self, now)
         except errors.SessionError as error:
             log.info("client refused with %d %s", error.code, error.reason)
             self.send(Failure(error.code.value, error.message))

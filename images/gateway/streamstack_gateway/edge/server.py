@@ -3,26 +3,36 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Final
 
 from websockets.datastructures import Headers
+from websockets.http11 import Request
 
 from streamstack_gateway.dialects.events import Dialect, SessionRequest
 from streamstack_gateway.dialects.v3 import V3
 from streamstack_gateway.dialects.v3.authorization import authorize
+from streamstack_gateway.edge import answers
+from streamstack_gateway.edge.answers import Answer
 from streamstack_gateway.edge.connection import Connection
 from streamstack_gateway.session.ports import Client
 from streamstack_gateway.session.registry import Sessions
 from streamstack_gateway.session.session import Session
+from streamstack_gateway.tokens import Grant, Tokens
 
-HEALTH_PATH: Final = "/v3/ws/health"
 V3_PATHS: Final = frozenset({"/", "/v3/ws"})
 TICK_SECONDS: Final = 0.1
 SOCKET_TICKS: Final = 10
 """Sockets see the time every so many ticks: their limits are tens of seconds."""
 BACKLOG: Final = 4_096
 """Connections the kernel may hold before they are accepted: a reconnect storm arrives within milliseconds."""
+
+
+def _authorization(headers: Headers) -> str | None:
+    """The header's value; the first, should a client send several."""
+    given = headers.get_all("Authorization")
+    return given[0] if given else None
 
 
 class TlsError(ValueError):
@@ -39,11 +49,13 @@ class EdgeServer:
         unready: Callable[[], str | None],
         observe_begin: Callable[[float], None],
         max_connections: int,
+        tokens: Tokens | None,
     ) -> None:
         self._sessions = sessions
         self._unready = unready
         self.begun = observe_begin
         self._max_connections = max_connections
+        self._tokens = tokens
         self._connections: set[Connection] = set()
         self._v3 = V3()
         self._server: asyncio.Server | None = None
@@ -85,22 +97,25 @@ class EdgeServer:
 
     # --------------------------------------------------------------------------------------------------------- the door
 
-    def begin(self, request: SessionRequest, client: Client, now: float) -> Session:
+    def begin(self, request: SessionRequest, grant: Grant, client: Client, now: float) -> Session:
         """See ``Sessions.begin``."""
-        return self._sessions.begin(request, client, now)
+        return self._sessions.begin(request, grant, client, now)
 
-    def authorize(self, headers: Headers, target: str) -> None:
+    def authorize(self, headers: Headers, target: str) -> Grant:
         """See ``dialects.v3.authorization``."""
-        given = headers.get_all("Authorization")
-        authorize(given[0] if given else None, target)
+        return authorize(_authorization(headers), target, tokens=self._tokens, now_seconds=time.time())
 
     def dialect(self, path: str) -> Dialect | None:
         """V3 is all there is yet."""
         return self._v3 if path in V3_PATHS else None
 
-    def health(self, path: str) -> str | None:
-        """The health path answers whether new sessions can be served."""
-        return (self._unready() or "") if path == HEALTH_PATH else None
+    def answer(self, path: str, request: Request) -> Answer | None:
+        """Health, and temporary tokens."""
+        if path == answers.HEALTH_PATH:
+            return answers.health(self._unready())
+        if path == answers.TOKEN_PATH:
+            return answers.token(_authorization(request.headers), request.path, self._tokens, time.time())
+        return None
 
     def opened(self, connection: Connection) -> bool:
         """Count a socket; False when there are too many."""

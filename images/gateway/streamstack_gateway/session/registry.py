@@ -5,6 +5,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,12 +18,21 @@ from streamstack_gateway.placement.ports import Pools
 from streamstack_gateway.session.budget import ByteBudget
 from streamstack_gateway.session.ports import Client, Limits
 from streamstack_gateway.session.session import Session
+from streamstack_gateway.tokens import Grant
 
 MAX_LATE_SECONDS: Final = 0.25
 """A gateway whose own clock runs so late, averaged over about a second, has no time for another session; calibration
 sets ``max_sessions`` lower than that, so this is for what calibration did not foresee."""
 
 LATENESS_WEIGHT: Final = 0.1
+
+
+def _within(limits: Limits, grant: Grant) -> Limits:
+    """The gateway's limits, and the credential's own."""
+    own = grant.max_session_seconds
+    if own is None or own >= limits.max_session_seconds:
+        return limits
+    return replace(limits, max_session_seconds=own)
 
 
 class Sessions:
@@ -64,7 +74,7 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._live.values())
 
-    def begin(self, request: SessionRequest, client: Client, now: float) -> Session:
+    def begin(self, request: SessionRequest, grant: Grant, client: Client, now: float) -> Session:
         """Admit a client and greet it. Raises SessionError when it cannot be had; the refusal is counted."""
         try:
             resolved = self._models.resolve(request)
@@ -79,7 +89,7 @@ class Sessions:
             client=client,
             pools=self._pools,
             budget=self._budget,
-            limits=self._limits,
+            limits=_within(self._limits, grant),
             now=now,
             wall_seconds=time.time(),
             on_over=self._over,
