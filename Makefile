@@ -21,6 +21,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=hack/bench $(BIN)/mypy hack/bench/*.py
 	$(BIN)/lint-imports
 	$(BIN)/python hack/contract check
 	$(BIN)/python hack/contract check-breaking

@@ -29,6 +29,7 @@ from streamstack_gateway.placement.ports import Listener, PoolReport, ServerFact
 from streamstack_gateway.session.budget import ByteBudget
 from streamstack_gateway.session.ports import Client, Limits
 from streamstack_gateway.session.registry import Sessions
+from streamstack_gateway.tokens import Grant
 
 LAYERS: Final = ("socket", "session", "turns")
 CHUNK_SAMPLES: Final = ms_to_samples(CHUNK_MS)
@@ -58,13 +59,13 @@ class Deaf:
 class DeafSessions:
     """Stands in for ``Sessions``."""
 
-    def begin(self, _request: SessionRequest, client: Client, _now: float) -> Deaf:
+    def begin(self, _request: SessionRequest, _grant: Grant, client: Client, _now: float) -> Deaf:
         """Greet."""
         session = Deaf()
         client.send(Begun(session.id, 0, "none"))
         return session
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, *, late_seconds: float) -> None:
         """Nothing depends on time."""
 
     def relieve(self) -> None:
@@ -105,6 +106,11 @@ class Answering:
         self._loop = loop
         self._speaks = speaks
         self._sent = self._turn_id = self._turn_start = 0
+
+    @property
+    def is_congested(self) -> bool:
+        """Nothing is in the way."""
+        return False
 
     def audio(self, offset: int, pcm: bytes) -> None:
         """Answer a chunk soon."""
@@ -211,6 +217,7 @@ async def serve(layer: str) -> None:
         unready=_nothing_missing,
         observe_begin=_forget,
         max_connections=20_000,
+        tokens=None,
     )
     port = await edge.start("127.0.0.1", 0, None)
     gc.collect()

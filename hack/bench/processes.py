@@ -177,10 +177,17 @@ def gateway(sessions: int, *, logs: Path) -> Iterator[Child]:
     """Run a gateway on the served core; its license proxy and an ASR server with engine ``null`` on the load core."""
     state = logs / f"state-{secrets.token_hex(3)}"
     state.mkdir()
-    credential = state / "credential"
-    credential.write_text(f"{secrets.token_hex(16)}\n", encoding="ascii")
+    credential, token_key = state / "credential", state / "token-key"
+    for secret_file in (credential, token_key):
+        secret_file.write_text(f"{secrets.token_hex(16)}\n", encoding="ascii")
     made = throwaway_license.make(state)
-    run = stack.RunFolder(credential, made.license_file, made.keys_file, state)
+    run = stack.RunFolder(
+        credential_file=credential,
+        token_key_file=token_key,
+        license_file=made.license_file,
+        keys_file=made.keys_file,
+        state_dir=state,
+    )
     room = sessions + SPARE_SLOTS
     options = stack.StackOptions(engine="null", slots=room, capacity=room, max_sessions=room, stop_grace_seconds=0)
     with contextlib.ExitStack() as running:
