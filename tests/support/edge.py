@@ -22,6 +22,11 @@ from support.waiting import eventually
 
 TOKEN_KEY = b"a key for tests, 32 bytes or more"
 SELF_HOSTED = {"Authorization": "self-hosted"}
+UPGRADE = (
+    b"GET /v3/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nAuthorization: self-hosted\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+"""What a client's first bytes look like, for tests that go on by hand."""
 
 
 @dataclass
