@@ -110,3 +110,24 @@ async def reached(predicate: Callable[[], object]) -> None:
         return bool(predicate())
 
     await eventually(holds)
+
+
+class SilentTransport(asyncio.Transport):
+    """Takes what is written; nobody reads it."""
+
+    paused = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Into the void."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False

@@ -9,7 +9,7 @@ from websockets.frames import Frame, Opcode
 
 from streamstack_gateway.edge import connection as edge_connection
 from streamstack_gateway.session.ports import Limits
-from support.edge import UPGRADE, Edge, edge, ended, reached, receive
+from support.edge import UPGRADE, Edge, SilentTransport, edge, ended, reached, receive
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,3 @@ def test_audio_is_the_same_however_the_network_cuts_it(sizes: list[int], data: s
             connection.data_received(wire[:cut])
             wire = wire[cut:]
     assert bytes(server.audio_bytes) == spoken[: len(spoken) // 32 * 32]
-
-
-class SilentTransport(asyncio.Transport):
-    """Takes what is written; nobody reads it."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Into the void."""
-
-    def get_write_buffer_size(self) -> int:
-        return 0

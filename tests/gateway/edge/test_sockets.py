@@ -1,12 +1,16 @@
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 import pytest
+from websockets.frames import Frame, Opcode
 
 from streamstack_gateway.edge import connection as edge_connection
+from streamstack_gateway.edge.rate import BURST_MESSAGES, MESSAGES_PER_SECOND
 from streamstack_gateway.session.ports import Limits
-from support.edge import UPGRADE, edge, receive
+from support.edge import UPGRADE, Edge, SilentTransport, edge, receive
 from support.hypotheses import hypothesis, word
 
 
@@ -70,3 +74,43 @@ async def test_a_silent_peer_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> 
     async with edge() as it, it.client(ping_interval=None) as client:
         await receive(client)
         await it.none_live()
+
+
+class PlayedTime:
+    """The parts of an event loop that a connection uses, by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.due: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self.due.append((self.now + delay, callback))
+
+    def run_next(self) -> None:
+        self.now, callback = self.due.pop(0)
+        callback()
+
+
+def test_contained_a_flood_of_messages_is_taken_slice_by_slice_at_the_rate_a_client_may_have() -> None:
+    it, loop, transport = Edge(), PlayedTime(), SilentTransport()
+    it.build(limits=Limits(), max_sessions=1, max_connections=1)
+    connection = edge_connection.Connection(it.server, cast(asyncio.AbstractEventLoop, loop))
+    connection.connection_made(transport)
+    connection.data_received(UPGRADE)
+    session = next(iter(it.sessions))
+    received = []
+    session.receive = lambda event, now: received.append((event, now))  # type: ignore[method-assign]
+    flood = Frame(Opcode.TEXT, b'{"type": "KeepAlive"}').serialize(mask=True) * 20_000
+    connection.data_received(flood)
+    assert 0 < len(received) < 1_000
+    assert transport.paused
+    while loop.due:
+        before = len(received)
+        loop.run_next()
+        assert len(received) - before < 1_000
+    assert len(received) == 20_000
+    assert not transport.paused
+    assert loop.now > (20_000 - BURST_MESSAGES) / MESSAGES_PER_SECOND - 5

@@ -137,7 +137,13 @@ async def test_a_query_as_long_as_the_protocol_allows_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "request_bytes", [b"\x16\x03\x01\x02\x00\x01", b"POST / HTTP/1.1\r\n\r\n", b"GET /" + b"x" * 40_000]
+    "request_bytes",
+    [
+        b"GET //[x/v3/ws HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"POST / HTTP/1.1\r\n\r\n",
+        b"GET /" + b"x" * 40_000,
+    ],
 )
 async def test_contained_what_is_no_websocket_request_is_answered_or_closed(request_bytes: bytes) -> None:
     async with edge() as it, it.client() as neighbour:

@@ -9,7 +9,6 @@ import logging
 import traceback
 from http import HTTPStatus
 from typing import Final, Protocol, cast
-from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
@@ -22,6 +21,7 @@ from streamstack_gateway.dialects.events import Dialect, Failure, ServerEvent, S
 from streamstack_gateway.edge.answers import Answer
 from streamstack_gateway.edge.fragments import Fragments
 from streamstack_gateway.edge.frames import audio_message, text_message
+from streamstack_gateway.edge.rate import MessageRate
 from streamstack_gateway.session.ports import Client
 from streamstack_gateway.session.session import Session
 from streamstack_gateway.tokens import Grant
@@ -35,6 +35,9 @@ MAX_MESSAGE_BYTES: Final = 1 << 20
 
 MAX_UNREAD_BYTES: Final = 1 << 20
 """Messages a client may leave unread in this process, on top of the kernel's buffers: minutes of partials."""
+
+SLICE_BYTES: Final = 16 << 10
+"""Handled in one go; of the smallest messages that is a good ten milliseconds' work."""
 
 HANDSHAKE_SECONDS: Final = 10.0
 PING_SECONDS: Final = 20.0
@@ -84,6 +87,8 @@ class Connection(asyncio.Protocol):
         self._connected_at = self._heard_at = self._pinged_at = loop.time()
         self._closing_at: float | None = None
         self._choked = False
+        self._rate = MessageRate(loop.time())
+        self._held = b""
 
     # ---------------------------------------------------------------------------------------------------------- asyncio
 
@@ -95,21 +100,16 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, handle, answer."""
+        """Parse, handle, answer; in slices, and no faster than a client may send, so that no other has to wait."""
+        if self._held:
+            self._held += data
+            return
         now = self._loop.time()
         self._heard_at = now
-        if self._session is not None:
-            data = self._plain_audio(data, self._session, now)
-            if not data:
-                return
-        ws = self._ws
-        ws.receive_data(data)
-        for event in ws.events_received():
-            if isinstance(event, Frame):
-                self._frame(event, now)
-            elif isinstance(event, Request):
-                self._upgrade(event, now)
-        self._flush()
+        messages = self._take(data if len(data) <= SLICE_BYTES else data[:SLICE_BYTES], now)
+        wait_seconds = self._rate.spend(messages, now)
+        if wait_seconds or len(data) > SLICE_BYTES:
+            self._hold(data[SLICE_BYTES:], wait_seconds)
 
     def eof_received(self) -> bool:
         """The client sends no more; the transport closes."""
@@ -166,23 +166,59 @@ class Connection(asyncio.Protocol):
 
     # --------------------------------------------------------------------------------------------------------- handling
 
-    def _plain_audio(self, data: bytes, session: Session, now: float) -> bytes:
-        """Handle the plain audio messages that ``data`` begins with; what is left is for `websockets`."""
+    def _hold(self, rest: bytes, wait_seconds: float) -> None:
+        """Let others have their turn before this client's next bytes."""
+        transport = self._transport
+        if transport is not None:
+            self._held = rest
+            transport.pause_reading()
+            self._loop.call_later(wait_seconds, self._release)
+
+    def _release(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        held, self._held = self._held, b""
+        transport.resume_reading()
+        if held:
+            self.data_received(held)
+
+    def _take(self, data: bytes, now: float) -> int:
+        """Handle what arrived; answers how many messages it held."""
+        messages = 0
+        if self._session is not None:
+            data, messages = self._plain_audio(data, self._session, now)
+            if not data:
+                return messages
         ws = self._ws
-        at = 0
+        ws.receive_data(data)
+        for event in ws.events_received():
+            messages += 1
+            if isinstance(event, Frame):
+                self._frame(event, now)
+            elif isinstance(event, Request):
+                self._upgrade(event, now)
+        self._flush()
+        return messages
+
+    def _plain_audio(self, data: bytes, session: Session, now: float) -> tuple[bytes, int]:
+        """Handle the plain audio messages ``data`` begins with; answers the rest, for `websockets`, and their count."""
+        ws = self._ws
+        at = messages = 0
         # Nothing half read, nothing sent in fragments, and no close sent meanwhile.
         while ws.state is State.OPEN and ws.current_size is None and not ws.reader.buffer:
             message = audio_message(data, at)
             if message is None:
                 break
             payload, at = message
+            messages += 1
             try:
                 session.audio(payload, now)
             except Exception as defect:  # noqa: BLE001  # see _contain
                 self._contain(session, defect)
             if at == len(data):
-                return b""
-        return data[at:] if at else data
+                return b"", messages
+        return (data[at:] if at else data), messages
 
     def _frame(self, frame: Frame, now: float) -> None:
         session = self._session
@@ -218,7 +254,7 @@ class Connection(asyncio.Protocol):
             session.audio(message.data, now)
 
     def _upgrade(self, request: Request, now: float) -> None:
-        path = urlsplit(request.path).path
+        path = request.path.partition("?")[0]
         answer = self._door.answer(path, request)
         if answer is not None:
             self._ws.send_response(answer.response())
