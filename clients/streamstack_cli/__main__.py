@@ -87,7 +87,12 @@ def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     add("--engine", default="sphinx", help="sphinx (default), nemotron, scripted or null")
     add("--model", type=Path, metavar="DIR", help="folder with the model's weights, for an engine that needs one")
-    add("--slots", type=_positive, metavar="N", help="sessions the speech-recognition server takes at once")
+    add(
+        "--slots",
+        type=_positive,
+        metavar="N",
+        help="sessions the speech-recognition server takes at once; for sphinx five a core unless given",
+    )
     add("--capacity", type=_positive, metavar="N", help="sessions a gateway is scaled for")
     add("--max-sessions", type=_positive, metavar="N", help="sessions at which the gateway refuses")
     add("--max-session-seconds", type=_positive, metavar="N", help="longest session")

@@ -4,6 +4,7 @@ Names of settings are those of the services (``streamstack_gateway.settings`` an
 processes, often other versions, so nothing of theirs is imported here.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,6 +56,10 @@ class Setting:
         if not equals or service not in SERVICES or not name.isidentifier():
             raise OptionsError(f"{text!r}: expected SERVICE.NAME=VALUE with one of the services {', '.join(SERVICES)}")
         return cls(service, name, value)
+
+
+SPHINX_SESSIONS_PER_CORE = 5
+"""In real time, measured (docs/benchmarks.md); with more, all of them fall behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ def asr(options: StackOptions, folder: RunFolder, environ: Mapping[str, str]) ->
         "ENGINE": options.engine,
         "MODELS": MODEL,
         "MODEL_DIR": options.model,
-        "MAX_OPEN_STREAMS": options.slots,
+        "MAX_OPEN_STREAMS": _slots(options),
         "STOP_GRACE_SECONDS": options.stop_grace_seconds,
     }
     return _service(ASR, settings, options, folder, environ, announces={"asr", "internal"})
@@ -161,6 +166,13 @@ def gateway(
         "STOP_GRACE_SECONDS": options.stop_grace_seconds,
     }
     return _service(GATEWAY, settings, options, folder, environ, announces={"gateway", "gateway_internal"})
+
+
+def _slots(options: StackOptions) -> int | None:
+    """What the machine can carry, where the server's default of 32 would be more."""
+    if options.slots is None and options.engine == "sphinx":
+        return SPHINX_SESSIONS_PER_CORE * len(os.sched_getaffinity(0))
+    return options.slots
 
 
 def _service(
