@@ -138,7 +138,7 @@ async def test_sessions_that_outlive_the_grace_are_told(tmp_path: Path) -> None:
         ({"ASR_POOLS": "english"}, "expected name/model=host:port"),
         ({"ASR_POOLS": ""}, "ASR_POOLS"),
         ({"AAI_WSS_PORT": "http"}, "AAI_WSS_PORT"),
-        ({"CAPACITY": "10", "MAX_SESSIONS": "5"}, "MAX_SESSIONS (5) is below CAPACITY (10)"),
+        ({"CAPACITY": "10", "MAX_SESSIONS": "5"}, "configuration: MAX_SESSIONS (5) is below CAPACITY (10)"),
         ({"SSL_CERT_PATH": "x.pem"}, "SSL_CERT_PATH and SSL_CERT_KEY go together"),
         ({"SSL_CERT_PATH": "x.pem", "SSL_CERT_KEY": "y.pem"}, "x.pem"),
         ({"MODEL_ALIASES": "nonsense"}, "nonsense"),
@@ -155,3 +155,19 @@ async def test_a_setting_that_cannot_work_is_named_at_start(
         async with asyncio.timeout(30):
             assert await gateway.process.wait() == 2
         assert expected in gateway.log
+
+
+async def test_few_sessions_or_a_balancer_alone_are_configuration_enough(tmp_path: Path) -> None:
+    async with (
+        license_process(tmp_path) as proxy,
+        gateway_process(
+            tmp_path,
+            asr_pools="",
+            license_proxy=proxy,
+            environment={"MAX_SESSIONS": "3", "AAI_ASR_ENDPOINT": "127.0.0.1:9"},
+        ) as gateway,
+    ):
+        await gateway.announced()
+        _, report = await gateway.internal("/sessions")
+        assert (report["capacity"], report["max_sessions"]) == (3, 3)
+        assert set(report["pools"]) == {"english", "multilingual"}

@@ -36,4 +36,4 @@ class GenerationRequest(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    generation: int = Field(ge=0)
+    generation: int = Field(ge=0, lt=1 << 63)

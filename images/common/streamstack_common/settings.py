@@ -59,7 +59,8 @@ def _refuse(settings: type[Settings], error: ValidationError) -> NoReturn:
     lines = []
     for problem in error.errors(include_input=False, include_url=False):
         name = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"{_names(settings, name)}: {problem['msg']}")
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{_names(settings, name)}: {message}" if name else message)
     refuse_start(lines)
 
 

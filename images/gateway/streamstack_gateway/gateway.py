@@ -39,7 +39,7 @@ class Gateway:
         registry = CollectorRegistry()
         credential = Credential(settings.credential_file)
         placement = PlacementConfig(
-            parse_pools(settings.asr_pools),
+            parse_pools(settings.pools),
             balancer=settings.asr_endpoint,
             secure=settings.asr_secure,
             ca_file=Path(settings.asr_ca_file) if settings.asr_ca_file else None,
@@ -62,7 +62,7 @@ class Gateway:
             pools=self._pools,
             budget=budget,
             limits=Limits(max_session_seconds=settings.max_session_seconds, asr_wait_seconds=settings.asr_wait_seconds),
-            capacity=settings.capacity,
+            capacity=settings.session_capacity,
             max_sessions=settings.session_limit,
             revision=settings.revision,
             license_refusal=self._license.admits,

@@ -89,8 +89,11 @@ class GatewaySettings(ServiceSettings):
         description="folder that survives a restart of the container; keeps the last license state",
     )
 
-    capacity: int = Field(
-        32, ge=1, validation_alias=_names("capacity", "CAPACITY"), description="sessions that scaling aims at"
+    capacity: int | None = Field(
+        None,
+        ge=1,
+        validation_alias=_names("capacity", "CAPACITY"),
+        description="sessions that scaling aims at; 32, or max_sessions where that is less, when not given",
     )
     max_sessions: int | None = Field(
         None,
@@ -138,16 +141,30 @@ class GatewaySettings(ServiceSettings):
             raise ValueError("SSL_CERT_PATH and SSL_CERT_KEY go together: give both or none")
         if self.asr_ca_file is not None and not self.asr_secure:
             raise ValueError("ASR_CA_FILE: expected AAI_USE_SECURE_CHANNEL_TO_ASR_SERVICE to be true with it")
-        if not self.asr_pools:
-            raise ValueError("ASR_POOLS: expected at least one pool, such as english/en-default=asr:50051")
-        if self.max_sessions is not None and self.max_sessions < self.capacity:
+        if not self.asr_pools and self.asr_endpoint is None:
+            raise ValueError(
+                "ASR_POOLS: expected at least one pool, such as english/en-default=asr:50051, or AAI_ASR_ENDPOINT"
+            )
+        if self.max_sessions is not None and self.capacity is not None and self.max_sessions < self.capacity:
             raise ValueError(f"MAX_SESSIONS ({self.max_sessions}) is below CAPACITY ({self.capacity})")
         return self
 
     @property
+    def pools(self) -> str:
+        """``asr_pools``; behind a balancer alone, the two models of the seeds' Universal stack."""
+        return self.asr_pools or "english/en-default;multilingual/ml-default"
+
+    @property
+    def session_capacity(self) -> int:
+        """Sessions that scaling aims at (DESIGN 4 "Capacity, twice")."""
+        if self.capacity is not None:
+            return self.capacity
+        return 32 if self.max_sessions is None else min(32, self.max_sessions)
+
+    @property
     def session_limit(self) -> int:
         """Sessions at which new ones are refused."""
-        return self.max_sessions if self.max_sessions is not None else 4 * self.capacity
+        return self.max_sessions if self.max_sessions is not None else 4 * self.session_capacity
 
     @property
     def grace_seconds(self) -> float:

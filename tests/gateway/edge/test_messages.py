@@ -127,3 +127,40 @@ def test_audio_is_the_same_however_the_network_cuts_it(sizes: list[int], data: s
             connection.data_received(wire[:cut])
             wire = wire[cut:]
     assert bytes(server.audio_bytes) == spoken[: len(spoken) // 32 * 32]
+
+
+@pytest.mark.parametrize(
+    ("behind", "close"),
+    [
+        (b"\x82\x01\x00", 1002),
+        (Frame(Opcode.BINARY, bytes(40_000)).serialize(mask=True), 3007),
+        (Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True), 1000),
+        (Frame(Opcode.PING, b"hi").serialize(mask=True) + Frame(Opcode.TEXT, b"{").serialize(mask=True), 3006),
+    ],
+    ids=["unmasked", "too long", "close", "ping and bad text"],
+)
+async def test_contained_what_comes_in_the_upgrades_own_packet_is_read_after_it(behind: bytes, close: int) -> None:
+    async with edge() as it:
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+        writer.write(UPGRADE + behind)
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        assert b"Begin" in answer
+        assert close.to_bytes(2, "big") in answer.rpartition(b"\x88")[2]
+        await it.none_live()
+        writer.close()
+
+
+async def test_contained_a_close_in_the_packet_of_a_refused_upgrade_is_no_defect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with edge() as it:
+        it.pools.free = 0
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+        writer.write(UPGRADE + Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True))
+        async with asyncio.timeout(5):
+            assert b"3009" in await reader.read()
+        writer.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -114,3 +114,21 @@ def test_contained_a_flood_of_messages_is_taken_slice_by_slice_at_the_rate_a_cli
     assert len(received) == 20_000
     assert not transport.paused
     assert loop.now > (20_000 - BURST_MESSAGES) / MESSAGES_PER_SECOND - 5
+
+
+async def test_contained_a_client_that_pings_and_does_not_read_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge_connection, "MAX_UNREAD_BYTES", 10_000)
+    async with edge() as it:
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        writer.write(UPGRADE)
+        await reader.readuntil(b"Begin")
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        connection = next(iter(it.server._connections))
+        connection._transport.set_write_buffer_limits(1)  # type: ignore[union-attr]
+        pings = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 100
+        async with asyncio.timeout(20):
+            while it.sessions.outcomes != {"client_not_reading": 1}:
+                connection._take(pings, 0.0)
+                await asyncio.sleep(0)
+        writer.close()

@@ -19,11 +19,12 @@ class _Source(NamedTuple):
 
 ENGINES: Final = {
     "sphinx": _Source("streamstack_asr.engines.sphinx", "sphinx"),
-    "nemotron": _Source("streamstack_asr.engines.nemotron", "nemotron"),
     "scripted": _Source("streamstack_asr.engines.scripted", "asr"),
     "null": _Source("streamstack_asr.engines.null", "asr"),
 }
 """Engine name -> module and the extra of the ``streamstack`` distribution that brings its libraries."""
+
+PLANNED: Final = frozenset({"nemotron"})
 
 
 def create(name: str, *, models: tuple[str, ...], workers: int) -> AsrEngine:
@@ -33,6 +34,8 @@ def create(name: str, *, models: tuple[str, ...], workers: int) -> AsrEngine:
     the name is unknown or the engine is not installed.
     """
     source = ENGINES.get(name)
+    if name in PLANNED:
+        raise EngineError(f"engine {name!r} is not in this version: expected one of {', '.join(sorted(ENGINES))}")
     if source is None:
         raise EngineError(f"unknown engine {name!r}: expected one of {', '.join(sorted(ENGINES))}")
     try:
@@ -40,7 +43,7 @@ def create(name: str, *, models: tuple[str, ...], workers: int) -> AsrEngine:
     except ModuleNotFoundError as error:
         raise EngineError(
             f"engine {name!r} is not installed here (no module {error.name}): "
-            f"install the extra, pip install 'streamstack[{source.extra}]'"
+            f"install the distribution with its extra {source.extra!r}"
         ) from error
     factory = cast(Callable[..., AsrEngine], module.create)
     return factory(models=models, workers=workers)

@@ -20,7 +20,7 @@ from streamstack_gateway import errors
 from streamstack_gateway.dialects.events import Dialect, Failure, ServerEvent, SessionRequest
 from streamstack_gateway.edge.answers import Answer
 from streamstack_gateway.edge.fragments import Fragments
-from streamstack_gateway.edge.frames import audio_message, text_message
+from streamstack_gateway.edge.frames import RequestEnd, audio_message, text_message
 from streamstack_gateway.edge.rate import MessageRate
 from streamstack_gateway.session.ports import Client
 from streamstack_gateway.session.session import Session
@@ -45,6 +45,8 @@ PING_SECONDS: Final = 20.0
 VANISHED_SECONDS: Final = 60.0
 """Silence, pongs included, after which the client counts as gone."""
 CLOSE_SECONDS: Final = 5.0
+BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+"""For what `websockets` cannot read as a request, raw non-ASCII targets included; it would close without a word."""
 CLOSE_REASON: Final = "See Error message for details"
 
 
@@ -89,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._choked = False
         self._rate = MessageRate(loop.time())
         self._held = b""
+        self._request = RequestEnd()
 
     # ---------------------------------------------------------------------------------------------------------- asyncio
 
@@ -136,10 +139,7 @@ class Connection(asyncio.Protocol):
         if self._ws.writes:
             self._flush()
         transport.write(text_message(dialect.send(event)))
-        if not self._choked and transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
-            self._choked = True
-            # Not from inside the session's own call.
-            self._loop.call_soon(self._end, errors.client_not_reading())
+        self._check_unread(transport)
 
     def close(self, code: int) -> None:
         """Close after what was queued."""
@@ -188,18 +188,30 @@ class Connection(asyncio.Protocol):
         messages = 0
         if self._session is not None:
             data, messages = self._plain_audio(data, self._session, now)
-            if not data:
-                return messages
+        elif self._ws.state is State.CONNECTING:
+            head, data = self._request.split(data)
+            self._feed(head, now)
+        return messages + self._feed(data, now) if data else messages
+
+    def _feed(self, data: bytes, now: float) -> int:
         ws = self._ws
         ws.receive_data(data)
+        messages = 0
         for event in ws.events_received():
             messages += 1
             if isinstance(event, Frame):
                 self._frame(event, now)
             elif isinstance(event, Request):
-                self._upgrade(event, now)
+                self._receive_request(event, now)
         self._flush()
         return messages
+
+    def _receive_request(self, request: Request, now: float) -> None:
+        try:
+            self._upgrade(request, now)
+        except Exception as defect:  # noqa: BLE001  # see _report
+            self._report(f"request: {type(defect).__name__}", defect)
+            self.abort()
 
     def _plain_audio(self, data: bytes, session: Session, now: float) -> tuple[bytes, int]:
         """Handle the plain audio messages ``data`` begins with; answers the rest, for `websockets`, and their count."""
@@ -236,10 +248,12 @@ class Connection(asyncio.Protocol):
 
     def _contain(self, session: Session, defect: Exception) -> None:
         """Invariant "contained": a defect ends the session it met and no other, and shows as what it is."""
-        # Without the exception's own text, which may quote the client.
-        where = "".join(traceback.format_tb(defect.__traceback__))
-        log.error("session %s: %s\n%s", session.id, type(defect).__name__, where)
+        self._report(f"session {session.id}: {type(defect).__name__}", defect)
         session.fail(errors.internal())
+
+    def _report(self, what: str, defect: Exception) -> None:
+        """Log a defect without its own text, which may quote the client."""
+        log.error("%s\n%s", what, "".join(traceback.format_tb(defect.__traceback__)))
 
     def _other(self, frame: Frame, session: Session, now: float) -> None:
         if frame.opcode in {Opcode.PING, Opcode.PONG}:
@@ -278,6 +292,12 @@ class Connection(asyncio.Protocol):
             return
         self._door.begun(now - self._connected_at)
 
+    def _check_unread(self, transport: asyncio.Transport) -> None:
+        if not self._choked and transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self._choked = True
+            # Not from inside the session's own call.
+            self._loop.call_soon(self._end, errors.client_not_reading())
+
     def _end(self, error: errors.SessionError) -> None:
         if self._session is not None:
             self._session.fail(error)
@@ -291,11 +311,17 @@ class Connection(asyncio.Protocol):
             transport.write(pieces[0])
         else:
             transport.writelines([piece for piece in pieces if piece])
+        self._check_unread(transport)
         ends = not pieces[-1]  # websockets' mark for the end of the stream
         if self._closing_at is None and (ends or self._ws.state is State.CLOSING):
             self._closing_at = self._loop.time()
         if not ends:
             return
+        if self._session is not None:
+            # Nothing can be said any more; the slot need not wait for the socket's end.
+            self._session.gone()
+        if self._ws.handshake_exc is not None and self._dialect is None and len(pieces) == 1:
+            transport.write(BAD_REQUEST)
         if transport.can_write_eof():
             # Closing with unread input would reset the connection and take the last messages with it.
             transport.write_eof()

@@ -16,20 +16,20 @@ class Message:
 class Fragments:
     """The message that is under way, if any."""
 
-    __slots__ = ("_opcode", "_parts")
+    __slots__ = ("_data", "_opcode")
 
     def __init__(self) -> None:
         self._opcode = Opcode.BINARY
-        self._parts: list[bytes] = []
+        self._data = bytearray()
 
     def add(self, frame: Frame) -> Message | None:
         """Take a data frame; answers the message when it is whole."""
         if frame.opcode is not Opcode.CONT:
             self._opcode = frame.opcode
-            self._parts = []
-        self._parts.append(bytes(frame.data))
+            self._data = bytearray()
+        self._data += frame.data
         if not frame.fin:
             return None
-        message = Message(self._opcode, b"".join(self._parts))
-        self._parts = []
+        message = Message(self._opcode, bytes(self._data))
+        self._data = bytearray()
         return message

@@ -13,7 +13,28 @@ FINAL_TEXT: Final = b"\x81"
 MASKED_16_BIT: Final = 0xFE
 HEADER_BYTES: Final = 8
 SHORT: Final = 126
+REQUEST_END: Final = b"\r\n\r\n"
 LONG: Final = 1 << 16
+
+
+class RequestEnd:
+    """Finds where the upgrade request ends: frames behind it may only be read once it has been answered."""
+
+    __slots__ = ("_tail",)
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        """What still belongs to the request, and what follows it; call it until something follows or it is answered."""
+        seen = self._tail + data
+        end = seen.find(REQUEST_END)
+        if end < 0:
+            self._tail = seen[-(len(REQUEST_END) - 1) :]
+            return data, b""
+        cut = end + len(REQUEST_END) - len(self._tail)
+        self._tail = b""
+        return data[:cut], data[cut:]
 
 
 def audio_message(data: bytes, at: int) -> tuple[bytes, int] | None:

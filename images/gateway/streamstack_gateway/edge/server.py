@@ -72,7 +72,8 @@ class EdgeServer:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         """Listen; returns the port, chosen by the kernel when ``port`` is 0."""
         loop = asyncio.get_running_loop()
-        listener = socket.create_server((host, port), backlog=BACKLOG)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self._server = await loop.create_server(lambda: Connection(self, loop), sock=listener, ssl=tls, backlog=BACKLOG)
         self._tick_due = loop.time() + TICK_SECONDS
         self._ticker = loop.call_at(self._tick_due, self._tick, loop)

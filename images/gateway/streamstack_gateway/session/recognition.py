@@ -51,7 +51,6 @@ class Recognition:
         results: Results,
     ) -> None:
         self.upstream = Upstream(budget)
-        self.placed_times = 0
         self.max_speech_probability = 0.0
         self._id = session_id
         self._pool = pool
@@ -69,6 +68,7 @@ class Recognition:
         self._stable = 0  # sample; the last server will not look back behind it
         self._attempt = 0
         self._opened_from = 0
+        self._news = 0
         self._heard = 0  # sample; how far the open turn's hypotheses have come
         self._end_through: int | None = None  # a forced end that is still to come
         self._ticket: Ticket | None = None
@@ -130,9 +130,9 @@ class Recognition:
         self._force()
 
     @property
-    def progress(self) -> tuple[int, int]:
-        """Changes whenever the server has done something: open turn, and the sample its hypotheses have come to."""
-        return self.upstream.turn_id, self._heard
+    def news(self) -> int:
+        """How often a server has said anything; one that is at work says something with every step."""
+        return self._news
 
     @property
     def idle(self) -> bool:
@@ -163,7 +163,7 @@ class Recognition:
     def opened(self, attempt: Attempt) -> None:
         """Replay what the last server did not finish, then go on."""
         self._ticket = None
-        self.placed_times += 1
+        self._news += 1
         self._turn.words.resume()
         self.upstream.opened(attempt, self._opened_from)
         self._heard = self._opened_from
@@ -175,6 +175,7 @@ class Recognition:
         if message.attempt != self._attempt or message.turn_id != self.upstream.turn_id:
             return
         upstream = self.upstream
+        self._news += 1
         stable, cut = message.stable_through_sample, upstream.cut
         # What the server has settled behind the end of this turn is the next one's, and comes again.
         self._stable = max(self._stable, stable if cut is None else min(stable, cut))
@@ -201,6 +202,7 @@ class Recognition:
         """The turn's last words."""
         if message.attempt != self._attempt or message.turn_id != self.upstream.turn_id:
             return
+        self._news += 1
         try:
             turn = self._turn.complete(message)
         except ContractError as error:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
+from typing import Final
 
 from streamstack_common.contracts.rpc import SAMPLE_RATE
 from streamstack_gateway import errors
@@ -25,6 +26,7 @@ from streamstack_gateway.dialects.events import (
     Terminate,
     Terminated,
     Turn,
+    Warned,
 )
 from streamstack_gateway.models import Resolved
 from streamstack_gateway.placement.ports import Pools
@@ -33,6 +35,10 @@ from streamstack_gateway.session.ports import Client, Limits
 from streamstack_gateway.session.recognition import Recognition
 
 log = logging.getLogger(__name__)
+
+
+WORDS_MISSING: Final = 6100
+"""Code of the warning before ``Termination`` when a stuck server still owed words; the vendor publishes none."""
 
 
 class Phase(Enum):
@@ -90,7 +96,7 @@ class Session:
         self._unplaced_since: float | None = now
         self._beat_at = now + limits.heartbeat_seconds
         self._terminate_by = 0.0
-        self._progress_seen = self.recognition.progress
+        self._news_seen = 0
 
     # ------------------------------------------------------------------------------------------------ the client's side
 
@@ -248,12 +254,13 @@ class Session:
 
     def _watch_termination(self, now: float) -> None:
         """A server that makes progress may finish; one that makes none does not keep the client."""
-        progress = self.recognition.progress
-        if progress != self._progress_seen:
-            self._progress_seen = progress
+        news = self.recognition.news
+        if news != self._news_seen:
+            self._news_seen = news
             self._terminate_by = now + self._limits.terminate_seconds
         elif now >= self._terminate_by:
             log.warning("session %s: no answer to the end of its last turn", self.id)
+            self._client.send(Warned(WORDS_MISSING, "The end of the audio was not recognised in time"))
             self._finish()
 
     def _finish(self) -> None:

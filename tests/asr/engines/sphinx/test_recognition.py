@@ -125,7 +125,7 @@ def test_the_next_turn_is_told_step_by_step_from_its_start_also_where_decoding_h
     recognition.release()
     again = heard.hypotheses(2)
     assert 0 < again[0].through_sample - through <= 1_600
-    assert all(0 < b.through_sample - a.through_sample <= 1_600 for a, b in pairwise(again))
+    assert all(0 <= b.through_sample - a.through_sample <= 1_600 for a, b in pairwise(again))
     assert samples(pcm) - again[-1].through_sample < 1_600
     # Speech is found where it is, then silence: what the gateway ends the turn by.
     assert max(hypothesis.speech_probability for hypothesis in again) > 0.5

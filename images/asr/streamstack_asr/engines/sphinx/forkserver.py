@@ -38,7 +38,10 @@ def main() -> None:
         return
     gc.collect()
     gc.freeze()  # else the collector's marks unshare the pages
-    control.send(b"{}")
+    try:
+        control.send(b"{}")
+    except BrokenPipeError:
+        return  # the server is gone before its engine was ready
     _serve_forks(control, decoders)
 
 

@@ -101,6 +101,7 @@ class WorkerPool:
         self._decoders = decoders_per_worker
         self._fork_server: ForkServer | None = None
         self._ended: list[ForkServer] = []
+        self._started = False
         self._stopping = False
 
     def prepare(self) -> ForkServer:
@@ -112,6 +113,7 @@ class WorkerPool:
     async def start(self) -> None:
         """Return when all permanent workers serve. Raises EngineError, and leaves no process then."""
         fork_server = self.prepare()
+        self._started = True
         try:
             await fork_server.loaded()
             for worker in [self._add(permanent=True) for _ in range(self._permanent)]:
@@ -185,7 +187,7 @@ class WorkerPool:
         return worker
 
     def _check_running(self) -> None:
-        if self._stopping or self._fork_server is None:
+        if self._stopping or not self._started:
             raise EngineError("the sphinx engine is not running: expected start() before and no stop()")
 
 

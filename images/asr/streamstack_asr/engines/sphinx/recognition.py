@@ -4,6 +4,7 @@ What happens depends on the audio and the turn ends only, never on how the audio
 """
 
 from collections import deque
+from dataclasses import replace
 from typing import Final
 
 from streamstack_asr.engines.base import EngineEvent, Hypothesis, SessionStart, TurnEnded
@@ -67,6 +68,7 @@ class Recognition:
         self._turn_learnt = False
         self._stable = start.first_sample
         self._told_through = start.first_sample
+        self._told: Hypothesis | None = None
         self._utterance_start = self._position = start.first_sample
         self._begin(start.first_sample, fresh=True)
 
@@ -129,23 +131,33 @@ class Recognition:
         tentative = [word for word in reading.words if not word.is_final]
         self._move_stable(bool(tentative))
         events: list[EngineEvent] = []
-        if tell:
+        if not tell:
+            events += self._alive()
+        else:
             self._told_through = self._position
             last_end = reading.words[-1].end_sample if reading.words else self._words.cut
-            events.append(
-                Hypothesis(
-                    turn_id=self._turn_id,
-                    through_sample=self._position,
-                    stable_through_sample=self._stable,
-                    words_before=reading.words_before,
-                    words=reading.words,
-                    speech_probability=self._speech_probability(),
-                    trailing_silence_ms=max(self._position - last_end, 0) * 1000 // SAMPLE_RATE,
-                )
+            self._told = Hypothesis(
+                turn_id=self._turn_id,
+                through_sample=self._position,
+                stable_through_sample=self._stable,
+                words_before=reading.words_before,
+                words=reading.words,
+                speech_probability=self._speech_probability(),
+                trailing_silence_ms=max(self._position - last_end, 0) * 1000 // SAMPLE_RATE,
             )
+            events.append(self._told)
         self._restart_when_useful(has_words=bool(guesses), has_tentative=bool(tentative))
         self._audio.trim(self._position)
         return events
+
+    def _alive(self) -> list[EngineEvent]:
+        """What was told last, once more: the gateway must not take decoding again for a stuck server."""
+        told = self._told
+        if told is None or told.turn_id != self._turn_id:
+            return []
+        finals = sum(word.is_final for word in told.words)
+        self._told = replace(told, words_before=told.words_before + finals, words=told.words[finals:])
+        return [self._told]
 
     def _speech_probability(self) -> float:
         """Of the last step; audio that is gone through again for the next turn was judged the first time."""
