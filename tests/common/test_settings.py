@@ -34,6 +34,11 @@ def test_every_alias_is_an_environment_variable(monkeypatch: pytest.MonkeyPatch,
     assert load(Example, []).wss_port == 9
 
 
+def test_an_empty_environment_variable_is_one_that_was_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AAI_WSS_PORT", "")
+    assert load(Example, []).wss_port == 8080
+
+
 def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AAI_WSS_PORT", "9")
     assert load(Example, ["--wss-port", "10"]).wss_port == 10

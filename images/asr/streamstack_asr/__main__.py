@@ -31,7 +31,9 @@ def main() -> int:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, engine))
-    except (EngineError, CredentialError, TlsError, OSError) as error:
+    except (CredentialError, TlsError) as error:
+        common_settings.refuse_start([str(error)])
+    except (EngineError, OSError) as error:
         logger.critical("cannot serve: %s", error)
         return 1
     return 0

@@ -1,13 +1,15 @@
 """What every service does with its own process: keep secrets in, stop when asked, say when it is ready."""
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
 import resource
 import select
 import signal
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
@@ -64,6 +66,20 @@ def stop_requested() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, event.set)
     return event
+
+
+async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` until ``stop``; when it ends or breaks before, so does this, with its error."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 def announce(**addresses: str) -> None:

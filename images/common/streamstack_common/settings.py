@@ -18,6 +18,7 @@ class ServiceSettings(BaseSettings):
         cli_kebab_case=True,
         cli_avoid_json=True,
         cli_implicit_flags=True,
+        env_ignore_empty=True,  # an env file's `NAME=` is a value not given, not an empty one
         extra="ignore",
         frozen=True,
         populate_by_name=True,

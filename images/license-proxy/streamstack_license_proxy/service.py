@@ -1,7 +1,5 @@
 """The license proxy as a process: puts the pieces together, serves until asked to stop."""
 
-import asyncio
-import contextlib
 import logging
 
 from prometheus_client import CollectorRegistry
@@ -53,21 +51,8 @@ async def serve(settings: LicenseProxySettings, *, credential: Credential, keyri
     try:
         log.info("license proxy serves on port %d", port)
         process.announce(license_proxy=base_url(settings.host, port))
-        await _until(stop, watch)
+        # A watch that breaks takes the process down: a stale answer is worse than none.
+        await process.run_until(stop, watch.run())
     finally:
         await http.stop()
     log.info("license proxy stopped")
-
-
-async def _until(stop: asyncio.Event, watch: LicenseWatch) -> None:
-    """Watch until ``stop``; a watch that breaks takes the process down, for a stale answer is worse than none."""
-    watching, stopping = asyncio.create_task(watch.run()), asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in (watching, stopping):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
