@@ -10,6 +10,8 @@ from streamstack_cli.stack import STOP_GRACE_SECONDS, OptionsError, Setting, Sta
 
 DEFAULT_ENDPOINT = "ws://localhost:8080"
 DEFAULT_READY_SECONDS = 120.0
+DEFAULT_TRIAL_DAYS = 30
+MAXIMUM_TRIAL_DAYS = 365
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "up":
             return _up(arguments)
+        if arguments.command == "trial":
+            return _trial(arguments)
         return _transcribe(arguments)
     except OptionsError as error:
         parser.error(str(error))
@@ -60,6 +64,12 @@ def _transcribe(arguments: argparse.Namespace) -> int:
     return transcribe(options)
 
 
+def _trial(arguments: argparse.Namespace) -> int:
+    from streamstack_cli.trial import trial
+
+    return trial(arguments.folder, days=arguments.days)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="streamstack",
@@ -70,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_up(commands)
     _add_transcribe(commands)
+    _add_trial(commands)
     return parser
 
 
@@ -123,6 +134,27 @@ def _add_transcribe(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     add("--language", help="language code, for servers that choose a model by it")
     add("--authorization", default="self-hosted", help="value of the Authorization header (default %(default)s)")
     add("--fast", action="store_true", help="as fast as the server takes it, instead of real time")
+
+
+def _add_trial(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    trial = commands.add_parser(
+        "trial",
+        help="write what Docker Compose needs to run a stack without a vendor",
+        description="Writes license.jwt and license-keys.json, a license of your own that lasts some days, and .env "
+        "from .env.example where there is none. Touches no file that is there.",
+        epilog=exit_codes.EXPLAINED,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = trial.add_argument
+    add("--folder", type=Path, default=Path(), metavar="DIR", help="folder of compose.yaml (default: this one)")
+    add("--days", type=_days, default=DEFAULT_TRIAL_DAYS, metavar="N", help="how long it lasts (default %(default)s)")
+
+
+def _days(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAXIMUM_TRIAL_DAYS:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 to {MAXIMUM_TRIAL_DAYS} days")
+    return number
 
 
 def _port(text: str) -> int:

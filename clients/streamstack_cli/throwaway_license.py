@@ -1,4 +1,4 @@
-"""A license for one machine and one day, for trying a stack out without a vendor.
+"""A license for one machine and a short time, for trying a stack out without a vendor.
 
 The license proxy accepts it only where it is told to with ``LICENSE_EXTRA_KEYS_FILE``, and then shows it.
 """
@@ -27,8 +27,11 @@ class ThrowawayLicense:
     keys_file: Path
 
 
-def make(folder: Path) -> ThrowawayLicense:
-    """Write a new license and the public half of its key into an existing folder; the private half is never written."""
+def make(folder: Path, *, lifetime_seconds: int = LIFETIME_SECONDS) -> ThrowawayLicense:
+    """Write a new license and the public half of its key into an existing folder; the private half is never written.
+
+    It holds for ``lifetime_seconds``, a day unless told otherwise.
+    """
     key = Ed25519PrivateKey.generate()
     kid = f"throwaway-{secrets.token_hex(4)}"
     issued = int(time.time())
@@ -39,7 +42,7 @@ def make(folder: Path) -> ThrowawayLicense:
             "jti": secrets.token_hex(16),
             "iat": issued,
             "nbf": issued - BACKDATE_SECONDS,
-            "exp": issued + LIFETIME_SECONDS,
+            "exp": issued + lifetime_seconds,
             "billing": "flat",
             "max_sessions": 10_000,
             "models": ["*"],
