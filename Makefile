@@ -5,16 +5,33 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint lock contract clean
+.PHONY: demo test lint lock contract images images-all e2e clean
 
 # The stack as processes on loopback, and a recording through it. `make demo ONCE=1` stops after the recording.
 demo: $(STAMP)
 	@ONCE=$(ONCE) $(BIN)/python hack/demo
 
-# Tiers 0 and 1: pure code, and real services as processes on loopback.
+# Tiers 0 to 2: pure code, real services as processes on loopback, a real API server as processes (built once by Go,
+# some minutes). `make test CONTROL_PLANE=no` does without the last, and without Go.
 test: $(STAMP)
-	@hack/packages nginx-light
-	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	@hack/packages nginx-light openssl
+ifneq ($(CONTROL_PLANE),no)
+	@hack/go-tools etcd kube-apiserver kube-controller-manager kube-scheduler >/dev/null
+endif
+	$(BIN)/pytest -n auto --dist worksteal $(if $(filter no,$(CONTROL_PLANE)),-m "not control_plane") $(PYTEST_ARGS)
+
+# Container images of the product, with whatever Docker engine answers; images-all adds the one with torch (gigabytes).
+images:
+	hack/images build
+
+images-all:
+	hack/images build --all
+
+# Tier 3: engine, images and a three-node cluster from nothing, then what is under e2e/. `make e2e KEEP=1` leaves the
+# cluster for a look, and the next run starts in seconds; `make e2e KEEP=1 PYTEST_ARGS="e2e/stack -k ingress"`.
+# Output is not captured below Python, so that the steps of what is built can be watched.
+e2e: $(STAMP)
+	KEEP=$(KEEP) $(BIN)/pytest --capture=sys -v $(or $(PYTEST_ARGS),e2e)
 
 # Style, types, layers, and whether what is generated is what its source says.
 lint: $(STAMP)
@@ -22,7 +39,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	MYPYPATH=hack/bench $(BIN)/mypy hack/bench/*.py
-	$(BIN)/lint-imports
+	PYTHONPATH=hack $(BIN)/lint-imports
 	$(BIN)/python hack/contract check
 	$(BIN)/python hack/contract check-breaking
 	$(BIN)/python hack/lock check
