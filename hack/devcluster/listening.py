@@ -1,8 +1,10 @@
 """Sockets on which processes listen, as /proc shows them."""
 
+import contextlib
+import re
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 LISTEN = "0A"
@@ -10,6 +12,9 @@ LISTEN = "0A"
 
 SO_ACCEPTCON = 0x10000
 """Flag of a Unix socket that listens (linux/net.h)."""
+
+CHANCE = re.compile(r"/\d{6,}$")
+"""A kubelet binds its sockets under a new number at every start and renames the file (kubelet/util CreateListener)."""
 
 
 def listening(pids: Iterable[int]) -> list[str]:
@@ -20,13 +25,20 @@ def listening(pids: Iterable[int]) -> list[str]:
         proc = Path("/proc") / str(pid)
         try:
             namespace = str((proc / "ns/net").readlink())
-            found = {str(entry.readlink()) for entry in (proc / "fd").iterdir()}
+            found = set(_open_files(proc))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         sockets.setdefault(namespace, set()).update(name[8:-1] for name in found if name.startswith("socket:["))
         tables[namespace] = proc / "net"
     # The tables are long where there are many connections: read once a network namespace.
     return sorted({line for namespace in tables for line in _named(tables[namespace], sockets[namespace])})
+
+
+def _open_files(proc: Path) -> Iterator[str]:
+    """What a process has open; a file closed while we look does not hide the others."""
+    for entry in (proc / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield str(entry.readlink())
 
 
 def _named(tables: Path, inodes: set[str]) -> list[str]:
@@ -44,9 +56,16 @@ def tcp(table: Path, inodes: set[str]) -> list[str]:
 
 
 def unix(table: Path, inodes: set[str]) -> list[str]:
-    """Return the paths of listening sockets of /proc/net/unix among ``inodes``; those without a path are left out."""
+    """Return the paths of listening sockets of /proc/net/unix among ``inodes``; those without a path are left out.
+
+    Numbers that a program drew are left out too: a program that starts again still listens at the same place.
+    """
     rows = [line.split(maxsplit=7) for line in table.read_text(errors="replace").splitlines()[1:]]
-    return [row[7] for row in rows if len(row) == 8 and int(row[3], 16) & SO_ACCEPTCON and row[6] in inodes]
+    return [
+        CHANCE.sub("/*", row[7])
+        for row in rows
+        if len(row) == 8 and int(row[3], 16) & SO_ACCEPTCON and row[6] in inodes
+    ]
 
 
 def address(encoded: str) -> str:

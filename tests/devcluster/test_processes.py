@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,3 +133,33 @@ def test_mounts_are_read_whatever_their_name_has(line: str, mount: Mount) -> Non
 def test_what_is_mounted_here_is_found() -> None:
     assert Mount(Path("/proc"), "proc") in mounts.read()
     assert mounts.unmount(Path("/proc/self/nothing")) is not None
+
+
+OPENS_AND_CLOSES = """
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[1]); listener.listen()
+print("listens", flush=True)
+while True:
+    for file in [os.open("/dev/null", os.O_RDONLY) for _ in range(200)]:
+        os.close(file)
+"""
+
+
+def test_files_that_a_process_closes_meanwhile_do_not_hide_its_sockets(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with subprocess.Popen([sys.executable, "-c", OPENS_AND_CLOSES, str(path)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            for _ in range(20):
+                assert listening([process.pid]) == [f"unix {path}"]
+        finally:
+            process.kill()
+
+
+def test_a_number_drawn_at_start_does_not_make_another_place(tmp_path: Path) -> None:
+    """A kubelet's pod-resources, whose path is another after every start."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "3134481777"))
+        listener.listen()
+        assert f"unix {tmp_path}/*" in listening([os.getpid()])
