@@ -1,0 +1,124 @@
+"""The status of a StreamingStack: what runs, and why not what was asked for."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from streamstack_operator.model.base import Part
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""RFC 3339 in UTC, to the second, as Kubernetes writes it."""
+
+
+class ConditionStatus(StrEnum):
+    """Whether a condition holds (KEP-1623)."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class StackCondition(Part):
+    """One condition (KEP-1623)."""
+
+    type: Annotated[str, Field(max_length=63)]
+    status: ConditionStatus
+    reason: Annotated[str, Field(max_length=128)] = Field(description="a word to search the documentation for")
+    message: Annotated[str, Field(max_length=2048)] = Field(description="what it means and what to do")
+    last_transition_time: Moment = Field(description="when `status` last changed")
+    observed_generation: int = Field(description="the generation of the spec this was said of")
+
+
+class Phase(StrEnum):
+    """Where a revision is in its life."""
+
+    WARMING = "Warming"
+    """Starting; no session is sent to it yet."""
+    ACTIVE = "Active"
+    """New sessions go to it."""
+    DRAINING = "Draining"
+    """Serves what it has until its last session ends or its deadline passes."""
+
+
+class Rendering(Part):
+    """How templates are made: these stay with a revision, so that an operator upgrade makes no new one."""
+
+    version: int = Field(ge=1, description="version of the renderer")
+    image: str = Field(description="the image a revision of this component runs when the spec names none")
+
+
+class Revision(Part):
+    """One generation of the pod template of gateways or of a pool: one Deployment."""
+
+    revision: str = Field(description="hash of the template, part of the Deployment's name")
+    phase: Phase
+    rendering: Rendering = Field(description="how its template was made")
+    replicas: int = Field(0, description="pods wanted")
+    ready: int = Field(0, description="pods ready")
+    sessions: int | None = Field(None, description="live sessions; unknown while a pod cannot be asked")
+    oldest_session_started_at: Moment | None = Field(None, description="start of its oldest live session")
+    drain_started_at: Moment | None = Field(None, description="when new sessions began to go elsewhere")
+    drain_deadline: Moment | None = Field(None, description="when it ends at the latest")
+
+
+class ComponentStatus(Part):
+    """Gateways, or one pool."""
+
+    active_revision: str | None = Field(None, description="where new sessions go")
+    ready: str = Field("0/0", description="pods ready and wanted, of the active revision")
+    sessions: int | None = Field(
+        None, description="live sessions of all revisions; unknown while a pod cannot be asked"
+    )
+    capacity: int | None = Field(None, description="sessions that the active revision's ready pods are meant to carry")
+    revisions: list[Revision] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["revision"]},
+    )
+
+
+class PoolStatus(ComponentStatus):
+    """One pool."""
+
+    name: str
+    model: str = Field(description="routing name its pods serve")
+
+
+class LicenseReport(Part):
+    """What the license proxy says (reference/assemblyai-protocol.md 13.5)."""
+
+    state: str = Field("Unknown", description="Ready, Connected, TrustBased, Failed, or Unknown while no proxy answers")
+    last_successful_checkin: Moment | None = Field(None, description="last good check-in with the license authority")
+    trust_expiration: Moment | None = Field(None, description="when a state that is trusted ends")
+    extra_keys: bool = Field(False, description="keys beside the vendor's are accepted")
+    ready: str = Field("0/0", description="proxies ready and wanted")
+
+
+class CredentialStatus(Part):
+    """Where the credential is in its life; never the credential itself."""
+
+    stage: str = Field(description="Settled, Announcing (the new one is accepted) or Switching (the new one is sent)")
+    since: Moment = Field(description="since when")
+    requested: str | None = Field(None, description="value of the last rotate-credential annotation that was obeyed")
+
+
+class StreamingStackStatus(Part):
+    """What runs, and why not what was asked for."""
+
+    observed_generation: int | None = Field(None, description="the generation of the spec all this was said of")
+    summary: str = Field("", description="one line for kubectl get")
+    conditions: list[StackCondition] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    gateway: ComponentStatus = Field(default_factory=ComponentStatus)
+    pools: list[PoolStatus] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    asr_ready: str = Field("0/0", description="ASR pods ready and wanted, of all pools")
+    balancer_ready: str | None = Field(None, description="balancer pods ready and wanted, with `balancer: Nginx`")
+    license: LicenseReport = Field(default_factory=LicenseReport)
+    credential: CredentialStatus | None = None
+    rendered: str | None = Field(None, description="value of the last render annotation that was obeyed")
+    version: str = Field("", description="version of the operator that wrote this")
