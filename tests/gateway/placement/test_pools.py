@@ -319,6 +319,30 @@ async def test_an_address_that_left_dns_serves_while_its_link_lives_and_is_then_
     pool.stop()
 
 
+async def test_no_cut_a_server_taken_out_of_dns_keeps_its_session_and_gets_no_new_one_while_another_is_up(
+    start_asr: StartAsr, connector: Connector, metrics: PlacementMetrics
+) -> None:
+    """How an old revision of a pool empties itself (DESIGN 4, "Templates")."""
+    old, new = await start_asr(), await start_asr()
+    pool = Pool(PoolConfig("english", "en-default"), connects=connector, metrics=metrics)
+    pool.set_endpoints({Endpoint(old.address, "asr")})
+    first = RecordingListener("first")
+    pool.enter(first)
+    await first.until(lambda: first.attempts)
+    pool.set_endpoints({Endpoint(new.address, "asr")})
+    await new.until(lambda: new.links)
+    async with asyncio.timeout(20):
+        while pool.free_slots() != 4:  # noqa: ASYNC110 - a number without an event: those of the new server alone
+            await asyncio.sleep(0.005)
+    later = [RecordingListener(f"later {number}") for number in range(4)]
+    for listener in later:
+        pool.enter(listener)
+        await listener.until(lambda listener=listener: listener.attempts)
+    assert [len(old.live_links[0].requests("open")), len(new.live_links[0].requests("open"))] == [1, 4]
+    assert first.losses == []
+    pool.stop()
+
+
 async def test_an_address_that_never_answered_is_forgotten_with_its_dns_entry(
     start_asr: StartAsr, connector: Connector, metrics: PlacementMetrics, caplog: pytest.LogCaptureFixture
 ) -> None:

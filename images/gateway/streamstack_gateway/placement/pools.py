@@ -103,7 +103,7 @@ class Pool:
 
     def free_slots(self) -> int | None:
         """See ``Pools``."""
-        known = [server for server in self._servers.values() if server.is_known]
+        known = [server for server in self._in_traffic() if server.is_known]
         if not known:
             return None
         opening = sum(server.opening for server in self._servers.values())
@@ -125,7 +125,7 @@ class Pool:
         return PoolReport(in_use=self._in_use, waiting=len(self._unserved), refused_total=self._refused_total)
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
-        """Know these servers; one that is no longer among them goes when its link does."""
+        """Know these servers; one that is no longer among them keeps its sessions, and goes when its link does."""
         wanted = set(endpoints)
         for endpoint in wanted - self._servers.keys():
             server = Server(endpoint, model=self._config.model_version, connects=self._connects, events=self)
@@ -227,11 +227,20 @@ class Pool:
 
     def _choose(self, wish: Wish) -> Server | None:
         """Power of two choices: the freer of two servers drawn at random keeps the fullest one near the mean."""
-        candidates = [server for server in self._servers.values() if server.free > 0 and server.link not in wish.barred]
+        candidates = [server for server in self._in_traffic() if server.free > 0 and server.link not in wish.barred]
         if len(candidates) < 2:
             return candidates[0] if candidates else None
         first, second = self._rng.sample(candidates, 2)
         return first if first.free >= second.free else second
+
+    def _in_traffic(self) -> list[Server]:
+        """Servers that new sessions may go to.
+
+        One that was taken out of the pool's Service empties itself by getting none. Where none of those in the Service
+        is up, one that is beats none at all: a readiness probe that fails for a moment takes a pod out, too.
+        """
+        wanted = [server for server in self._servers.values() if server.is_wanted]
+        return wanted if any(server.is_known for server in wanted) else list(self._servers.values())
 
     def _ask(self, wish: Wish, server: Server) -> None:
         try:
