@@ -6,8 +6,9 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from devcluster import cluster, cluster_state, cluster_status, kind_config
+from devcluster import cluster, cluster_state, cluster_status, gotools, kind_config
 from devcluster.cache import Cache
 from devcluster.cluster_making import DEFAULT_NODES, ClusterRequest, engine_address
 from devcluster.cluster_state import CONTROL_PLANE, ClusterFacts
@@ -165,7 +166,16 @@ def _env(options: argparse.Namespace, cache: Cache, _progress: Progress) -> int:
         exports |= {**facts.docker_env, "KUBECTL": str(facts.kubectl), "INGRESS_PORT": str(facts.ingress_port)}
     for name, value in exports.items():
         print(f"export {name}={shlex.quote(value)}")
+    helm = cache.place("tools", gotools.tool_key("helm")) / "helm"
+    folders = _missing_on_path([helm] if facts is None else [facts.kubectl, helm])
+    if folders:
+        print(f'export PATH={shlex.quote(":".join(folders))}:"$PATH"')
     return 0
+
+
+def _missing_on_path(programs: Sequence[Path]) -> list[str]:
+    """Return folders of programs that were built here because the machine has none."""
+    return [str(path.parent) for path in programs if path.exists() and shutil.which(path.name) is None]
 
 
 def _engine_of(name: str, cache: Cache) -> Docker | None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.cluster_cli import _missing_on_path
+
 HACK = Path(__file__).resolve().parents[2] / "hack"
 
 
@@ -46,6 +48,18 @@ def test_a_cluster_that_is_not_up_has_no_kubeconfig(tmp_path: Path, command: str
     done = hack("cluster", command, cache=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "hack/cluster up --name streamstack" in done.stderr
+
+
+def test_programs_built_here_come_on_the_path_where_the_machine_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, planned = tmp_path / "built/helm", tmp_path / "planned/kubectl"
+    built.parent.mkdir()
+    built.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _missing_on_path([planned, built]) == [str(built.parent)]
+    monkeypatch.setenv("PATH", str(built.parent))
+    assert _missing_on_path([planned, built]) == []
 
 
 def test_no_cluster_is_a_status_of_its_own(tmp_path: Path) -> None:
