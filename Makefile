@@ -16,7 +16,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	@hack/packages nginx-light openssl
 ifneq ($(CONTROL_PLANE),no)
-	@hack/go-tools etcd kube-apiserver kube-controller-manager kube-scheduler >/dev/null
+	@hack/go-tools etcd kube-apiserver kube-controller-manager kube-scheduler helm >/dev/null
 endif
 	$(BIN)/pytest -n auto --dist worksteal $(if $(filter no,$(CONTROL_PLANE)),-m "not control_plane") $(PYTEST_ARGS)
 

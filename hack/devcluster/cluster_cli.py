@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster import cluster, cluster_state, cluster_status, gotools, kind_config
+from devcluster import cluster, cluster_state, cluster_status, gotools, kind_config, product_images
 from devcluster.cache import Cache
 from devcluster.cluster_making import DEFAULT_NODES, ClusterRequest, engine_address
 from devcluster.cluster_state import CONTROL_PLANE, ClusterFacts
@@ -125,9 +125,10 @@ def _down_kind(options: argparse.Namespace, cache: Cache, progress: Progress) ->
 
 def _load(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
     facts = cluster.require(options.name, cache=cache)
-    loaded = cluster.load(
-        facts.name, options.image, docker=_required_engine(facts), cache=cache, steps=progress.cluster
-    )
+    images = options.image or [
+        product_images.reference(each.name) for each in product_images.selected([], everything=False)
+    ]
+    loaded = cluster.load(facts.name, images, docker=_required_engine(facts), cache=cache, steps=progress.cluster)
     progress.cluster.say(f"loaded {', '.join(loaded)}" if loaded else "every node has them already")
     return 0
 
@@ -245,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     down = command("down", "remove a cluster; no error when there is none")
     down.add_argument("--engine", action="store_true", help="stop the Docker engine as well, if it was started by us")
     load = command("load", "copy images from the Docker engine into the nodes that lack them")
-    load.add_argument("image", nargs="+", metavar="IMAGE")
+    load.add_argument("image", nargs="*", metavar="IMAGE", help="default: what `make images` builds")
     command("status", "how a cluster is, or all of them; status 1 when something is wrong", default=None)
     kubeconfig = command("kubeconfig", "print the path of a cluster's kubeconfig")
     kubeconfig.add_argument("--content", action="store_true", help="print what is in it")
