@@ -18,7 +18,7 @@ test: $(STAMP)
 ifneq ($(CONTROL_PLANE),no)
 	@hack/go-tools etcd kube-apiserver kube-controller-manager kube-scheduler helm >/dev/null
 endif
-	$(BIN)/pytest -n auto --dist worksteal $(if $(filter no,$(CONTROL_PLANE)),-m "not control_plane") $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(if $(filter no,$(CONTROL_PLANE)),-m "not control_plane and not helm") $(PYTEST_ARGS)
 
 # Container images of the product, with whatever Docker engine answers; images-all adds the one with torch (gigabytes).
 images:
@@ -43,6 +43,8 @@ lint: $(STAMP)
 	$(BIN)/python hack/contract check
 	$(BIN)/python hack/contract check-breaking
 	$(BIN)/python hack/lock check
+	$(BIN)/python hack/crd check
+	$(BIN)/python hack/charts check
 
 # Requirement files, one per image, pinned with hashes and without addresses.
 lock: $(STAMP)

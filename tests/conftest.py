@@ -8,4 +8,4 @@ import streamstack_gateway  # noqa: F401 - imported for what it sets
 # inherit that; what is tested here is interrupted in earnest.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["support.control_plane"]
+pytest_plugins = ["support.control_plane", "support.stack_crd", "support.built_helm"]

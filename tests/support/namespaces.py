@@ -76,9 +76,16 @@ class Api:
             body=body, name=obj["metadata"]["name"], namespace=self.namespace, serializer=_plain
         )
 
-    async def delete(self, obj: Object, *, propagation: str = "Background") -> None:
+    async def delete(
+        self, obj: Object, *, propagation: str = "Background", grace_period_seconds: int | None = None
+    ) -> None:
+        grace = {} if grace_period_seconds is None else {"grace_period_seconds": grace_period_seconds}
         await (await self._kind(obj)).delete(
-            name=obj["metadata"]["name"], namespace=self.namespace, propagation_policy=propagation, serializer=_plain
+            name=obj["metadata"]["name"],
+            namespace=self.namespace,
+            propagation_policy=propagation,
+            serializer=_plain,
+            **grace,
         )
 
     async def exists(self, obj: Object) -> bool:

@@ -1,0 +1,192 @@
+"""Specs that are refused, told why: said once, asked of the API server and of the operator's own checks alike."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SMALLEST: Mapping[str, Any] = {"license": {"secretName": "demo-license"}, "pools": [{"name": "english"}]}
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A spec with one thing wrong: ``where`` and ``message`` are in the refusal."""
+
+    spec: dict[str, Any]
+    where: str
+    message: str
+
+
+def manifest(spec: Mapping[str, Any], *, name: str = "demo", **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "streamstack.dev/v1alpha1",
+        "kind": "StreamingStack",
+        "metadata": {"name": name, **metadata},
+        "spec": copy.deepcopy(dict(spec)),
+    }
+
+
+def gateway(**fields: Any) -> dict[str, Any]:
+    return {**SMALLEST, "gateway": fields}
+
+
+def pools(*pools: Mapping[str, Any]) -> dict[str, Any]:
+    return {**SMALLEST, "pools": list(pools)}
+
+
+def pool(**fields: Any) -> dict[str, Any]:
+    return pools({"name": "english", **fields})
+
+
+def tolerating(**toleration: Any) -> dict[str, Any]:
+    return gateway(placement={"tolerations": [toleration]})
+
+
+def routed(**fields: Any) -> dict[str, Any]:
+    route = {"hostnames": ["speech.example.com"], "parentRefs": [{"name": "outside"}], **fields}
+    return {**SMALLEST, "httpRoute": route}
+
+
+TEMPORARY = "/tmp"  # noqa: S108 - a folder in a container
+TAINT = "spec.gateway.placement.tolerations[0]"
+
+BROKEN_RULES = {
+    "a request above its limit": Bad(
+        pool(resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "2047Mi"}}),
+        "spec.pools[0].resources.requests",
+        "requests must not be above limits",
+    ),
+    "a request above its limit, one a number": Bad(
+        gateway(resources={"requests": {"cpu": 2}, "limits": {"cpu": "1999m"}}),
+        "spec.gateway.resources.requests",
+        "requests must not be above limits",
+    ),
+    "a value that is tolerated whatever it is": Bad(
+        tolerating(operator="Exists", key="gpu", value="yes"), f"{TAINT}.value", "must be left out with Exists"
+    ),
+    "a toleration of nothing": Bad(tolerating(value="yes"), f"{TAINT}.key", "key is required with Equal"),
+    "a toleration that ends, of what evicts nobody": Bad(
+        tolerating(key="gpu", tolerationSeconds=5, effect="NoSchedule"), f"{TAINT}.tolerationSeconds", "NoExecute"
+    ),
+    "a toleration that ends, of every effect": Bad(
+        tolerating(key="gpu", tolerationSeconds=5), f"{TAINT}.tolerationSeconds", "NoExecute"
+    ),
+    "a variable without a value": Bad(
+        gateway(env=[{"name": "A"}]), "spec.gateway.env[0]", "exactly one of value and secretKeyRef"
+    ),
+    "a variable with two values": Bad(
+        pool(env=[{"name": "A", "value": "", "secretKeyRef": {"name": "a", "key": "b"}}]),
+        "spec.pools[0].env[0]",
+        "exactly one of value and secretKeyRef",
+    ),
+    "bounds the wrong way round": Bad(
+        gateway(autoscaling={"minReplicas": 11}), "spec.gateway.autoscaling.minReplicas", "not be above maxReplicas"
+    ),
+    "a limit of sessions below the capacity": Bad(
+        gateway(limits={"maxSessions": 31}), "spec.gateway.limits.maxSessions", "must not be below capacity"
+    ),
+    "fewer sockets than sessions": Bad(
+        gateway(limits={"maxConnections": 31}), "spec.gateway.limits.maxConnections", "must not be below capacity"
+    ),
+    "more buffers than memory": Bad(
+        gateway(resources={"limits": {"memory": "768Mi"}}), "spec.gateway.limits.bufferMegabytes", "memory limit"
+    ),
+    "a model where scratch space is": Bad(
+        pool(modelVolume={"claimName": "models", "mountPath": TEMPORARY}),
+        "spec.pools[0].modelVolume.mountPath",
+        "expected another folder",
+    ),
+    "a model where the credential is": Bad(
+        pool(modelVolume={"claimName": "models", "mountPath": "/run/streamstack/"}),
+        "spec.pools[0].modelVolume.mountPath",
+        "expected another folder",
+    ),
+    "a way out of the volume": Bad(
+        pool(modelVolume={"claimName": "models", "subPath": "a/../../b"}),
+        "spec.pools[0].modelVolume.subPath",
+        "must not contain '..'",
+    ),
+    "a pool of no known model": Bad(pools({"name": "french"}), "spec.pools[0].model", "model is required"),
+    "a pool with the balancer's name": Bad(
+        pools({"name": "lb", "model": "en-default"}), "spec.pools[0].name", "the balancer's name"
+    ),
+    "an ingress of an address": Bad(
+        {**SMALLEST, "ingress": {"host": "192.0.2.1"}}, "spec.ingress.host", "expected a DNS name"
+    ),
+    "a route of an address": Bad(routed(hostnames=["a.example", "192.0.2.1"]), "spec.httpRoute.hostnames", "DNS name"),
+    "one name of two pools": Bad(
+        pools({"name": "english"}, {"name": "english", "model": "other"}), "spec.pools", "pool names must differ"
+    ),
+    "one model of two pools": Bad(
+        pools({"name": "english"}, {"name": "fast", "model": "en-default"}), "spec.pools", "models of pools must differ"
+    ),
+    "an alias of nothing": Bad(
+        gateway(modelAliases={"mine": "universal-4"}), "spec.gateway.modelAliases", "expected every alias"
+    ),
+    "a fallback of nothing": Bad(
+        gateway(modelFallbacks={"universal-4": "en-default"}), "spec.gateway.modelFallbacks", "expected every fallback"
+    ),
+    "a fallback to nothing": Bad(
+        gateway(modelFallbacks={"u3-pro": "universal-4"}), "spec.gateway.modelFallbacks", "expected every fallback"
+    ),
+    "a default without a pool": Bad(
+        gateway(modelDefault="universal-streaming-multilingual"), "spec.gateway.modelDefault", "the model of a pool"
+    ),
+}
+"""A spec for every rule of CEL that is not about a change."""
+
+BROKEN_SCHEMA = {
+    "no license": Bad({"pools": [{"name": "english"}]}, "spec.license", "equired"),
+    "no pool": Bad({**SMALLEST, "pools": []}, "spec.pools", "at least 1 item"),
+    "no name of a Secret": Bad({**SMALLEST, "license": {}}, "spec.license.secretName", "equired"),
+    "a name no Secret can have": Bad(
+        {**SMALLEST, "license": {"secretName": "My License"}}, "spec.license.secretName", "match"
+    ),
+    "an engine nobody knows": Bad(pool(engine="Kaldi"), "spec.pools[0].engine", "Sphinx"),
+    "a number in quotes": Bad(gateway(replicas="2"), "spec.gateway.replicas", "integer"),
+    "a number that is too small": Bad(gateway(capacity=0), "spec.gateway.capacity", "greater than or equal to 1"),
+    "a number that is too large": Bad(gateway(replicas=1001), "spec.gateway.replicas", "less than or equal to 1000"),
+    "a quantity that is none": Bad(pool(sharedMemory="1 GB"), "spec.pools[0].sharedMemory", "match"),
+    "a negative quantity": Bad(pool(sharedMemory=-1), "spec.pools[0].sharedMemory", "greater than or equal to 0"),
+    "a fraction where Kubernetes wants text": Bad(
+        gateway(resources={"requests": {"cpu": 0.5}}), "spec.gateway.resources.requests.cpu", "integer"
+    ),
+    "a word for yes": Bad({**SMALLEST, "drain": {"onDelete": "yes"}}, "spec.drain.onDelete", "boolean"),
+    "a GPU without a vendor": Bad(pool(gpu={"resourceName": "gpu"}), "spec.pools[0].gpu.resourceName", "match"),
+    "a list where one is meant": Bad({**SMALLEST, "ingress": []}, "spec.ingress", "object"),
+    "a variable given twice": Bad(
+        gateway(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]), "spec.gateway.env[1]", ""
+    ),
+}
+"""Specs that the schema alone refuses; in words that are both the API server's and pydantic's."""
+
+BAD = BROKEN_RULES | BROKEN_SCHEMA
+
+GOOD = {
+    "the smallest": dict(SMALLEST),
+    "a request as large as its limit": gateway(
+        resources={"requests": {"cpu": "1", "memory": "2048Mi"}, "limits": {"cpu": 1, "memory": "2Gi"}}
+    ),
+    "no limits": gateway(resources={"requests": {"memory": "64Gi"}}, limits={"bufferMegabytes": 900_000}),
+    "buffers just below the memory": gateway(resources={"limits": {"memory": "769Mi"}}),
+    "every taint tolerated": tolerating(operator="Exists"),
+    "a taint tolerated for a while": tolerating(key="a", value="b", effect="NoExecute", tolerationSeconds=0),
+    "an empty value of a variable": gateway(env=[{"name": "A", "value": ""}]),
+    "aliases, fallbacks and a default": {
+        "license": {"secretName": "demo-license"},
+        "pools": [{"name": "multilingual"}, {"name": "own", "model": "own-model"}],
+        "gateway": {
+            "modelAliases": {"mine": "own-model", "*": "universal-3-6-pro"},
+            "modelFallbacks": {"*": "default", "u3-pro": "own-model"},
+            "modelDefault": "universal-streaming-multilingual",
+        },
+    },
+    "a pool whose model is one of the clients' names": gateway(modelDefault="en-default")
+    | {"pools": [{"name": "own", "model": "universal-streaming-english"}]},
+    "a host with a wildcard": {**SMALLEST, "ingress": {"host": "*.example.com"}},
+    "a host that begins with a number": {**SMALLEST, "ingress": {"host": "1.2.3.example"}},
+    "dots in a folder": pool(
+        modelVolume={"claimName": "models", "mountPath": f"{TEMPORARY}/models", "subPath": "a..b/...c"}
+    ),
+    "no GPU": pool(gpu={"count": 0}),
+}
