@@ -5,8 +5,14 @@ import asyncio
 from streamstack_common import logs, process
 from streamstack_common.credential import Credential, CredentialError
 from streamstack_common.settings import load, refuse_start
+from streamstack_operator.build.rendering import NEWEST
+from streamstack_operator.cache import Cache
+from streamstack_operator.facts import Problem, Release
 from streamstack_operator.kube import KubeConfigError, connect
-from streamstack_operator.service import serve
+from streamstack_operator.reconcile import Reconciler
+from streamstack_operator.scrape import Scraper
+from streamstack_operator.served import missing_fields
+from streamstack_operator.service import Work, serve
 from streamstack_operator.settings import OperatorSettings
 
 
@@ -28,8 +34,16 @@ async def _run(settings: OperatorSettings, credential: Credential) -> None:
         server = await connect(settings.kubeconfig)
     except KubeConfigError as error:
         refuse_start([str(error)])
-    async with server:
-        await serve(settings, credential=credential, server=server)
+    release = Release(version=settings.version, renderer=NEWEST, images=settings.images)
+    cache = Cache()
+    async with server as kube, Scraper() as scraper:
+        reconciler = Reconciler(kube=kube, cache=cache, scraper=scraper, release=release)
+
+        def crd_changed(outdated: Problem | None) -> None:
+            reconciler.crd_problem = outdated
+
+        work = Work(reconcile=reconciler, crd_changed=crd_changed, missing_fields=missing_fields)
+        await serve(settings, credential=credential, kube=kube, cache=cache, work=work)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final, Protocol
 
-from streamstack_operator.kube import OLDEST_MINOR, ApiUnavailableError
+from streamstack_operator.kube import OLDEST_MINOR, KubeError
 
 log = logging.getLogger(__name__)
 
@@ -15,15 +16,19 @@ class Versioned(Protocol):
     """What the watch needs of the API server."""
 
     async def version(self) -> tuple[int, int]:
-        """Return (major, minor); raises ApiUnavailableError."""
+        """Return (major, minor); raises KubeError."""
 
 
 class ApiWatch:
-    """Asks the API server again and again; ``problem`` is why the operator cannot work, None while it can."""
+    """Asks the API server again and again; ``problem`` is why the operator cannot work, None while it can.
 
-    def __init__(self, server: Versioned, *, every_seconds: float) -> None:
+    ``back`` is called when it answers after it did not.
+    """
+
+    def __init__(self, server: Versioned, *, every_seconds: float, back: Callable[[], None] = lambda: None) -> None:
         self._server = server
         self._every_seconds = every_seconds
+        self._back = back
         self.problem: str | None = NOT_ASKED
 
     async def run(self) -> None:
@@ -37,7 +42,7 @@ class ApiWatch:
         before = self.problem
         try:
             version = await self._server.version()
-        except ApiUnavailableError as error:
+        except KubeError as error:
             self.problem = str(error)
         else:
             self.problem = _unsupported(version)
@@ -45,6 +50,8 @@ class ApiWatch:
             return
         if self.problem is None:
             log.info("the API server answers: Kubernetes %d.%d", *version)
+            if before != NOT_ASKED:
+                self._back()
         else:
             log.warning("%s", self.problem)
 

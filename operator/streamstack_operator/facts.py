@@ -90,7 +90,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """A pod of the stack. ``problem`` is what kubelet or scheduler say keeps it from running."""
+    """A pod of the stack. ``problem`` is what kubelet or scheduler say keeps it from running.
+
+    ``running`` is False where its kubelet says that no container of it runs (waiting for an image, or after a crash):
+    no process, so no session, though it cannot be asked.
+    """
 
     name: str
     uid: str
@@ -102,6 +106,7 @@ class PodFacts:
     terminating: bool
     traffic: bool
     problem: Problem | None = None
+    running: bool = True
 
 
 class CredentialStage(StrEnum):

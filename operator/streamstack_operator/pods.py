@@ -54,6 +54,7 @@ def _facts(pod: Manifest) -> PodFacts:
         terminating="deletionTimestamp" in metadata,
         traffic=labels.get(LABEL_TRAFFIC) != TRAFFIC_OFF,
         problem=_problem(pod),
+        running=_may_run(pod),
     )
 
 
@@ -68,6 +69,13 @@ def _status(pod: Manifest) -> Mapping[str, Any]:
 def _condition(pod: Manifest, kind: str) -> Mapping[str, Any]:
     conditions = _status(pod).get("conditions") or []
     return next((condition for condition in conditions if condition.get("type") == kind), {})
+
+
+def _may_run(pod: Manifest) -> bool:
+    """Tell whether a process of it may be there: not without a node, and not where its kubelet says that none is."""
+    containers = _status(pod).get("containerStatuses") or []
+    said_none = bool(containers) and not any("running" in (each.get("state") or {}) for each in containers)
+    return bool((pod.get("spec") or {}).get("nodeName")) and not said_none
 
 
 def _problem(pod: Manifest) -> Problem | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from streamstack_operator.apply import Applier
 from streamstack_operator.cache import Cache
-from streamstack_operator.checks import SpecError, parse_spec, parse_status
+from streamstack_operator.checks import SpecError, name_problems, parse_spec, parse_status
 from streamstack_operator.credentials import Credentials
 from streamstack_operator.facts import Manifest, Observed, Plan, Problem, Release, Stack, StackEvent, StackKey
 from streamstack_operator.kube import ForbiddenError, Kube, KubeError, NotFoundError
@@ -150,6 +150,8 @@ class Reconciler:
 
 def _stack(manifest: Manifest, status: StreamingStackStatus) -> Stack:
     metadata = manifest["metadata"]
+    if problems := name_problems(metadata["name"]):
+        raise SpecError(problems)
     return Stack(
         key=StackKey(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],

@@ -25,6 +25,7 @@ class Service:
     registry: CollectorRegistry
     url: str = ""
     unready: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -35,10 +36,12 @@ async def serving(
     path.write_text(TOKEN)
     registry = CollectorRegistry()
     unready: list[str] = []
+    stuck: list[str] = []
     http = InternalHttp(
         credential=Credential(path),
         registry=registry,
         ready=lambda: unready[0] if unready else None,
+        alive=lambda: stuck[0] if stuck else None,
         open_paths=open_paths,
     )
 
@@ -51,7 +54,7 @@ async def serving(
     port = await http.start(host, 0)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client:
-            yield Service(http, client, registry, base_url(host, port), unready)
+            yield Service(http, client, registry, base_url(host, port), unready, stuck)
     finally:
         await http.stop()
 
@@ -68,6 +71,8 @@ async def test_probes_are_open_and_say_nothing_else(tmp_path: Path) -> None:
         service.unready.append("retired")
         assert await ask(service, "/readyz") == (503, "retired\n")
         assert await ask(service, "/healthz") == (200, "ok\n")
+        service.stuck.append("does not get on")
+        assert await ask(service, "/healthz") == (503, "does not get on\n")
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/hello", "/nowhere", "/", "/healthz/", "//healthz", "/open"])

@@ -12,7 +12,8 @@ from streamstack_operator.pods import pod_facts
 def pod(name: str = "demo-gateway-1", *, labels: dict[str, str] | None = None, **status: Any) -> dict[str, Any]:
     about = {"app.kubernetes.io/component": "gateway", "streamstack.dev/revision": "aa", "traffic": "on"}
     metadata = {"name": name, "uid": f"uid-{name}", "labels": about | (labels or {})}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": {"phase": "Running", **status}}
+    status = {"phase": "Running", **status}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": "node"}, "status": status}
 
 
 def one(manifest: dict[str, Any]) -> PodFacts:
@@ -116,3 +117,20 @@ def test_what_keeps_a_pod_from_running_is_said_with_what_to_do(
 
 def test_a_pod_that_starts_for_the_first_time_has_no_problem() -> None:
     assert one(pod(phase="Pending", containerStatuses=[waiting("ContainerCreating")])).problem is None
+
+
+def test_unknown_is_busy_only_where_a_process_may_be() -> None:
+    """A pod without a node, or whose kubelet says that its container waits, serves nobody; silence says nothing."""
+    unscheduled = pod()
+    unscheduled["spec"] = {}
+    crashed = waiting("CrashLoopBackOff", restartCount=3)
+    runs = {"name": "gateway", "image": "it:1", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
+    assert [
+        one(manifest).running
+        for manifest in (
+            unscheduled,
+            pod(containerStatuses=[crashed]),
+            pod(containerStatuses=[runs]),
+            pod(phase="Pending"),
+        )
+    ] == [False, False, True, True]

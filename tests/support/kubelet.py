@@ -128,8 +128,12 @@ class Kubelet:
         )
         self.pods[manifest["metadata"]["uid"]] = pod
         if pod.component in PORTS:
+
+            async def answer(request: web.Request) -> web.StreamResponse:
+                return self._answer(pod, request)
+
             app = web.Application()
-            app.router.add_get("/{path:.*}", lambda request: self._answer(pod, request))
+            app.router.add_get("/{path:.*}", answer)
             runner = web.AppRunner(app, shutdown_timeout=0.1)
             await runner.setup()
             await web.TCPSite(runner, pod.ip, PORTS[pod.component]).start()
@@ -165,7 +169,7 @@ class Kubelet:
         if runner is not None:
             await runner.cleanup()
 
-    async def _answer(self, pod: StandIn, request: web.Request) -> web.StreamResponse:
+    def _answer(self, pod: StandIn, request: web.Request) -> web.StreamResponse:
         if not pod.answers:
             return web.Response(status=503)
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")

@@ -23,14 +23,26 @@ async def stack_crd(namespace: "Namespace") -> dict[str, Any]:
 
 
 async def establish(api: "Api", definition: dict[str, Any]) -> dict[str, Any]:
-    """Apply a definition, and return it when its kind can be used."""
+    """Apply a definition, and return it when its kind can be used: served, and known to discovery, which is later."""
+    from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError
+
     from support.waiting import eventually
 
     made = await api.apply(definition, manager=MANAGER, force=True)
+    spec = made["spec"]
 
     async def is_established() -> bool:
         conditions = (await api.get(made)).get("status", {}).get("conditions") or []
         return {"Established", "NamesAccepted"} <= {it["type"] for it in conditions if it["status"] == "True"}
 
+    async def is_discovered() -> bool:
+        version = f"{spec['group']}/{spec['versions'][0]['name']}"
+        try:
+            await api.kube.resources.get(api_version=version, kind=spec["names"]["kind"])
+        except ResourceNotFoundError:
+            return False
+        return True
+
     await eventually(is_established)
+    await eventually(is_discovered)
     return made

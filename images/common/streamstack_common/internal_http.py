@@ -37,6 +37,7 @@ class InternalHttp:
         credential: what callers must present.
         registry: metrics to expose.
         ready: says why the service is not ready, or None when it is.
+        alive: says why the service is to be restarted, or None while it works.
         open_paths: further paths that need no credential.
 
     """
@@ -47,10 +48,12 @@ class InternalHttp:
         credential: Credential,
         registry: CollectorRegistry,
         ready: Callable[[], str | None],
+        alive: Callable[[], str | None] = lambda: None,
         open_paths: frozenset[str] = frozenset(),
     ) -> None:
         self._registry = registry
         self._ready = ready
+        self._alive = alive
         self._app = web.Application(
             middlewares=[_require(credential, OPEN_PATHS | open_paths)], client_max_size=MAX_BODY_BYTES
         )
@@ -81,14 +84,17 @@ class InternalHttp:
         await self._runner.cleanup()
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        return _probe(self._alive())
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        reason = self._ready()
-        return web.Response(text="ok\n") if reason is None else web.Response(status=503, text=f"{reason}\n")
+        return _probe(self._ready())
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _probe(reason: str | None) -> web.Response:
+    return web.Response(text="ok\n") if reason is None else web.Response(status=503, text=f"{reason}\n")
 
 
 def _require(credential: Credential, open_paths: frozenset[str]) -> Middleware:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from streamstack_operator.model.base import Key, Name, Part, rule, with_rules
-from streamstack_operator.model.workload import Autoscaling, Disruption, EnvVar, Placement, Resources, resources
+from streamstack_operator.model.workload import Autoscaling, Disruption, EnvVars, Placement, Resources, resources
 
 ModelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9*][A-Za-z0-9._-]*$")]
 
@@ -42,7 +42,18 @@ class Gateway(Part):
             "!has(self.limits.maxSessions) || self.limits.maxSessions >= self.capacity",
             "limits.maxSessions must not be below capacity",
             field=".limits.maxSessions",
-        )
+        ),
+        rule(
+            "self.limits.maxConnections >= self.capacity",
+            "limits.maxConnections must not be below capacity",
+            field=".limits.maxConnections",
+        ),
+        rule(
+            "!('memory' in self.resources.limits) || quantity(string(self.resources.limits['memory']))"
+            ".asApproximateFloat() > double(self.limits.bufferMegabytes) * 1048576.0",
+            "limits.bufferMegabytes must be below the memory limit: a pod that fills its buffers would be killed",
+            field=".limits.bufferMegabytes",
+        ),
     )
 
     replicas: int = Field(2, ge=1, le=1000, description="pods of the active revision")
@@ -62,9 +73,7 @@ class Gateway(Part):
     )
     auth: GatewayAuth = Field(default_factory=GatewayAuth, description="how clients are admitted")
     tls: GatewayTls | None = Field(None, description="TLS in the gateway itself")
-    env: Annotated[list[EnvVar], Field(max_length=64)] = Field(
-        default_factory=list, description="further environment variables; those the operator sets win"
-    )
+    env: EnvVars = Field(default_factory=list, description="further environment variables; those the operator sets win")
     annotations: Annotated[dict[Key, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
         default_factory=dict, description="further annotations of the pods"
     )

@@ -15,6 +15,8 @@ Host = Annotated[
         pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
     ),
 ]
+ADDRESS = r"^[0-9]+([.][0-9]+){3}$"
+HOST_MESSAGE = "expected a DNS name, not an IP address"
 
 
 class IngressProfile(StrEnum):
@@ -39,6 +41,8 @@ class IngressTls(Part):
 class Ingress(Part):
     """An Ingress to the gateways."""
 
+    model_config = with_rules(rule(f"!self.host.matches('{ADDRESS}')", HOST_MESSAGE, field=".host"))
+
     host: Host = Field(description="the name clients connect to")
     class_name: Name | None = Field(None, description="IngressClass; the cluster's default")
     tls: IngressTls | None = Field(None, description="the certificate; without one the controller's own, or none")
@@ -57,7 +61,9 @@ class ParentRef(Part):
 class HttpRoute(Part):
     """An HTTPRoute (Gateway API v1) to the gateways."""
 
-    model_config = with_rules()
+    model_config = with_rules(
+        rule(f"!self.hostnames.exists(h, h.matches('{ADDRESS}'))", HOST_MESSAGE, field=".hostnames")
+    )
 
     hostnames: Annotated[list[Host], Field(min_length=1, max_length=16)] = Field(
         description="the names clients connect to"

@@ -5,8 +5,17 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from streamstack_operator.model.base import DNS_LABEL, Key, Name, Part, Quantity, rule, with_rules
-from streamstack_operator.model.workload import Autoscaling, Disruption, EnvVar, Placement, Resources, resources
+from streamstack_operator.model.base import (
+    DNS_LABEL,
+    EXTENDED_RESOURCE,
+    Key,
+    Name,
+    Part,
+    Quantity,
+    rule,
+    with_rules,
+)
+from streamstack_operator.model.workload import Autoscaling, Disruption, EnvVars, Placement, Resources, resources
 from streamstack_operator.names import POOL_NAME_MAX
 
 
@@ -22,6 +31,24 @@ class Engine(StrEnum):
 MODELS_BY_POOL: Final = {"english": "en-default", "multilingual": "ml-default", "pro": "u3-pro"}
 """Routing names of the seeds' models, by the names that their pools have in DESIGN 1."""
 
+KNOWN_MODELS: Final = {
+    "universal-streaming-english": "en-default",
+    "universal-streaming-multilingual": "ml-default",
+    "universal-3-5-pro": "u3-pro",
+    "universal-3-6": "u3-pro",
+    "universal-3-6-pro": "u3-pro",
+    "u3-rt-pro": "u3-pro",
+    "u3-rt-pro-beta-1": "u3-pro",
+    "u3-rt-agent": "u3-pro",
+    "u3-pro": "u3-pro",
+    "universal-3-7-preview": "u3-pro",
+    "whisper-rt": "whisper-rt",
+    "en-default": "en-default",
+    "ml-default": "ml-default",
+}
+"""Names that gateways know without being told, and the routing names they lead to: those of
+``streamstack_gateway.models``, which is in another image; a test holds them together."""
+
 DEFAULT_SLOTS: Final = {Engine.NEMOTRON: 28, Engine.SPHINX: 20, Engine.SCRIPTED: 32, Engine.LOAD_TEST: 32}
 """28 sessions a universal ASR container (reference/assemblyai-protocol.md 13.6); PocketSphinx carries five a core."""
 
@@ -32,12 +59,30 @@ PRO_SLOTS: Final = 40
 class Gpu(Part):
     """The GPUs of one pod, as an extended resource."""
 
-    resource_name: Key = Field("nvidia.com/gpu", description="extended resource that a device plugin advertises")
+    resource_name: Annotated[str, Field(min_length=1, max_length=317, pattern=EXTENDED_RESOURCE)] = Field(
+        "nvidia.com/gpu", description="extended resource that a device plugin advertises"
+    )
     count: int = Field(1, ge=0, le=16, description="how many a pod takes; 0 for none")
+
+
+TAKEN_FOLDERS: Final = "^/(tmp|run/streamstack)/?$"
 
 
 class ModelVolume(Part):
     """Where the model's files are: a claim, mounted read-only."""
+
+    model_config = with_rules(
+        rule(
+            f"!self.mountPath.matches('{TAKEN_FOLDERS}')",
+            "expected another folder than /tmp and /run/streamstack, which the pods have themselves",
+            field=".mountPath",
+        ),
+        rule(
+            "!has(self.subPath) || !self.subPath.split('/').exists(part, part == '..')",
+            "subPath must not contain '..'",
+            field=".subPath",
+        ),
+    )
 
     claim_name: Name = Field(description="PersistentVolumeClaim in the stack's namespace")
     mount_path: Annotated[str, Field(min_length=2, max_length=512, pattern="^/[^:]*$")] = Field(
@@ -56,7 +101,8 @@ class Pool(Part):
             "has(self.model) || self.name in ['english', 'multilingual', 'pro']",
             "model is required for a pool that is not named english, multilingual or pro",
             field=".model",
-        )
+        ),
+        rule("self.name != 'lb'", "lb is the balancer's name: expected another", field=".name"),
     )
 
     name: Annotated[str, Field(min_length=1, max_length=POOL_NAME_MAX, pattern=DNS_LABEL)] = Field(
@@ -80,9 +126,7 @@ class Pool(Part):
     runtime_class_name: Name | None = Field(None, description="RuntimeClass of the pods")
     placement: Placement = Field(default_factory=Placement, description="where pods may run")
     model_volume: ModelVolume | None = Field(None, description="where the model's files are")
-    env: Annotated[list[EnvVar], Field(max_length=64)] = Field(
-        default_factory=list, description="further environment variables; those the operator sets win"
-    )
+    env: EnvVars = Field(default_factory=list, description="further environment variables; those the operator sets win")
     annotations: Annotated[dict[Key, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
         default_factory=dict, description="further annotations of the pods"
     )

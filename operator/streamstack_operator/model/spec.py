@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from streamstack_operator.model.base import Image, Key, Name, Part, Quantity, Strings, rule, with_rules
+from streamstack_operator.model.base import DataKey, Image, Name, Part, Quantity, Strings, rule, with_rules
 from streamstack_operator.model.gateway import Gateway
 from streamstack_operator.model.ingress import HttpRoute, Ingress
-from streamstack_operator.model.pool import Pool
+from streamstack_operator.model.pool import KNOWN_MODELS, MODELS_BY_POOL, Pool
 from streamstack_operator.model.workload import Placement, Resources, resources
 
 
@@ -24,10 +24,25 @@ class Balancer(StrEnum):
 class License(Part):
     """The license, and the proxy that checks it and keeps the journal of usage."""
 
+    # Templates of a StatefulSet's claims cannot change.
+    model_config = with_rules(
+        rule(
+            "self.storage == oldSelf.storage",
+            "storage cannot change: enlarge the PersistentVolumeClaims themselves, or make another StreamingStack",
+            field=".storage",
+        ),
+        rule(
+            "has(self.storageClassName) == has(oldSelf.storageClassName) && "
+            "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+            "storageClassName cannot change: make another StreamingStack",
+            field=".storageClassName",
+        ),
+    )
+
     secret_name: Name = Field(description="Secret in the stack's namespace that holds the license")
-    key: Key = Field("license.jwt", description="key of the license in it")
-    extra_keys_key: Key | None = Field(
-        None, description="key of a JWKS in it: public keys accepted beside the vendor's, shown in the status"
+    key: DataKey = Field("license.jwt", description="key in that Secret of the license")
+    extra_keys_key: DataKey | None = Field(
+        None, description="key in that Secret of a JWKS: public keys accepted beside the vendor's; the status tells"
     )
     replicas: int = Field(1, ge=1, le=10, description="proxies; each has a journal on a claim of its own")
     resources: Resources = Field(
@@ -132,11 +147,47 @@ class NetworkPolicies(Part):
     )
 
 
+POOL_MODEL = f"(has(p.model) ? p.model : p.name in {MODELS_BY_POOL} ? {MODELS_BY_POOL}[p.name] : p.name)"
+"""CEL: the routing name of the pool ``p`` (``Pool.routing_name``)."""
+
+
+def routed(model: str) -> str:
+    """Return CEL for the routing name that a model's name leads to in the gateways."""
+    return f"({model} in {KNOWN_MODELS} ? {KNOWN_MODELS}[{model}] : {model})"
+
+
+def known(model: str) -> str:
+    """Return CEL for whether gateways know a model: by themselves, or by a pool."""
+    return f"({model} in {list(KNOWN_MODELS)} || self.pools.exists(p, has(p.model) && p.model == {model}))"
+
+
 class StreamingStackSpec(Part):
     """What a stack is to be. Only `license.secretName` and one pool have to be given."""
 
     model_config = with_rules(
         rule("self.pools.all(p, self.pools.exists_one(q, q.name == p.name))", "pool names must differ", field=".pools"),
+        rule(
+            f"self.pools.all(q, self.pools.exists_one(p, {POOL_MODEL} == {POOL_MODEL.replace('p.', 'q.')}))",
+            "models of pools must differ: of two pools with one model the gateways would know one",
+            field=".pools",
+        ),
+        rule(
+            f"self.gateway.modelAliases.all(a, {known('self.gateway.modelAliases[a]')})",
+            "expected every alias to name a model that a pool or the gateways themselves know",
+            field=".gateway.modelAliases",
+        ),
+        rule(
+            f"self.gateway.modelFallbacks.all(f, (f == '*' || {known('f')}) && "
+            f"(self.gateway.modelFallbacks[f] == 'default' || {known('self.gateway.modelFallbacks[f]')}))",
+            "expected every fallback to lead from a model that is known, or *, to one that is known, or default",
+            field=".gateway.modelFallbacks",
+        ),
+        rule(
+            f"!has(self.gateway.modelDefault) || self.pools.exists(p, {routed(POOL_MODEL)} == "
+            f"{routed('self.gateway.modelDefault')})",
+            "expected the default to be the model of a pool",
+            field=".gateway.modelDefault",
+        ),
     )
 
     license: License = Field(description="the license, and the proxy that checks it")

@@ -22,8 +22,8 @@ class ConditionStatus(StrEnum):
 class StackCondition(Part):
     """One condition (KEP-1623)."""
 
-    type: Annotated[str, Field(max_length=63)]
-    status: ConditionStatus
+    type: Annotated[str, Field(max_length=63)] = Field(description="what it is about; Ready sums up the others")
+    status: ConditionStatus = Field(description="whether it holds")
     reason: Annotated[str, Field(max_length=128)] = Field(description="a word to search the documentation for")
     message: Annotated[str, Field(max_length=2048)] = Field(description="what it means and what to do")
     last_transition_time: Moment = Field(description="when `status` last changed")
@@ -39,6 +39,8 @@ class Phase(StrEnum):
     """New sessions go to it."""
     DRAINING = "Draining"
     """Serves what it has until its last session ends or its deadline passes."""
+    ENDING = "Ending"
+    """Its Deployment is deleted; pods that are left stop."""
 
 
 class Rendering(Part):
@@ -52,7 +54,7 @@ class Revision(Part):
     """One generation of the pod template of gateways or of a pool: one Deployment."""
 
     revision: str = Field(description="hash of the template, part of the Deployment's name")
-    phase: Phase
+    phase: Phase = Field(description="Warming (no session yet), Active (new sessions go to it), Draining or Ending")
     rendering: Rendering = Field(description="how its template was made")
     replicas: int = Field(0, description="pods wanted")
     ready: int = Field(0, description="pods ready")
@@ -60,6 +62,7 @@ class Revision(Part):
     oldest_session_started_at: Moment | None = Field(None, description="start of its oldest live session")
     drain_started_at: Moment | None = Field(None, description="when new sessions began to go elsewhere")
     drain_deadline: Moment | None = Field(None, description="when it ends at the latest")
+    idle_since: Moment | None = Field(None, description="since when every reading of every pod says: no session")
 
 
 class ComponentStatus(Part):
@@ -73,6 +76,7 @@ class ComponentStatus(Part):
     capacity: int | None = Field(None, description="sessions that the active revision's ready pods are meant to carry")
     revisions: list[Revision] = Field(
         default_factory=list,
+        description="every generation of the pods' template that has pods",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["revision"]},
     )
 
@@ -80,12 +84,12 @@ class ComponentStatus(Part):
 class PoolStatus(ComponentStatus):
     """One pool."""
 
-    name: str
+    name: str = Field(description="the pool's name")
     model: str = Field(description="routing name its pods serve")
 
 
 class LicenseReport(Part):
-    """What the license proxy says (reference/assemblyai-protocol.md 13.5)."""
+    """What the license proxy says."""
 
     state: str = Field("Unknown", description="Ready, Connected, TrustBased, Failed, or Unknown while no proxy answers")
     last_successful_checkin: Moment | None = Field(None, description="last good check-in with the license authority")
@@ -109,16 +113,18 @@ class StreamingStackStatus(Part):
     summary: str = Field("", description="one line for kubectl get")
     conditions: list[StackCondition] = Field(
         default_factory=list,
+        description="what holds and what does not, with reasons and what to do",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    gateway: ComponentStatus = Field(default_factory=ComponentStatus)
+    gateway: ComponentStatus = Field(default_factory=ComponentStatus, description="the gateways")
     pools: list[PoolStatus] = Field(
         default_factory=list,
+        description="the pools",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     asr_ready: str = Field("0/0", description="ASR pods ready and wanted, of all pools")
     balancer_ready: str | None = Field(None, description="balancer pods ready and wanted, with `balancer: Nginx`")
-    license: LicenseReport = Field(default_factory=LicenseReport)
-    credential: CredentialStatus | None = None
+    license: LicenseReport = Field(default_factory=LicenseReport, description="what the license proxy says")
+    credential: CredentialStatus | None = Field(None, description="where the credential is in its life")
     rendered: str | None = Field(None, description="value of the last render annotation that was obeyed")
     version: str = Field("", description="version of the operator that wrote this")

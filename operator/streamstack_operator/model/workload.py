@@ -5,11 +5,32 @@ from typing import Annotated
 
 from pydantic import Field
 
-from streamstack_operator.model.base import Key, Label, Name, Part, Quantity, Strings, Text, rule, with_rules
+from streamstack_operator.model.base import (
+    DataKey,
+    Key,
+    Label,
+    LabelValue,
+    Name,
+    Part,
+    Quantity,
+    Strings,
+    Text,
+    rule,
+    with_rules,
+)
 
 
 class Resources(Part):
     """Requests and limits of one container, as Kubernetes has them."""
+
+    model_config = with_rules(
+        rule(
+            "self.requests.all(r, !(r in self.limits) || "
+            "quantity(string(self.requests[r])).compareTo(quantity(string(self.limits[r]))) <= 0)",
+            "requests must not be above limits",
+            field=".requests",
+        )
+    )
 
     requests: Annotated[dict[Key, Quantity], Field(max_length=16)] = Field(
         default_factory=dict, description="what the scheduler sets aside, by resource: cpu, memory, ephemeral-storage"
@@ -42,9 +63,19 @@ class TaintEffect(StrEnum):
 class Toleration(Part):
     """A taint of nodes that these pods may run on all the same, as Kubernetes has it."""
 
+    model_config = with_rules(
+        rule("self.operator != 'Exists' || !has(self.value)", "value must be left out with Exists", field=".value"),
+        rule("has(self.key) || self.operator == 'Exists'", "key is required with Equal", field=".key"),
+        rule(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "tolerationSeconds needs the effect NoExecute",
+            field=".tolerationSeconds",
+        ),
+    )
+
     key: Key | None = Field(None, description="the taint's key; without one every key (operator Exists)")
     operator: TolerationOperator = Field(TolerationOperator.EQUAL, description="Exists or Equal")
-    value: Annotated[str, Field(max_length=63)] | None = Field(None, description="the taint's value, with Equal")
+    value: LabelValue | None = Field(None, description="the taint's value, with Equal")
     effect: TaintEffect | None = Field(None, description="the taint's effect; without one every effect")
     toleration_seconds: int | None = Field(None, ge=0, description="how long a pod stays, with NoExecute")
 
@@ -70,7 +101,7 @@ class SecretKey(Part):
     """One key of a Secret in the stack's namespace."""
 
     name: Name = Field(description="the Secret")
-    key: Key = Field(description="the key in it")
+    key: DataKey = Field(description="the key in it")
 
 
 class EnvVar(Part):
@@ -85,6 +116,15 @@ class EnvVar(Part):
     )
     value: Text | None = Field(None, description="its value")
     secret_key_ref: SecretKey | None = Field(None, description="where its value is read from when the container starts")
+
+
+EnvVars = Annotated[
+    list[EnvVar],
+    Field(
+        max_length=64,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    ),
+]
 
 
 class Autoscaling(Part):
@@ -108,7 +148,7 @@ class Disruption(Part):
 class Placement(Part):
     """Where pods may run."""
 
-    node_selector: Annotated[dict[Key, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = Field(
+    node_selector: Annotated[dict[Key, LabelValue], Field(max_length=32)] = Field(
         default_factory=dict, description="labels that nodes must have"
     )
     tolerations: Annotated[list[Toleration], Field(max_length=32)] = Field(
@@ -124,6 +164,7 @@ __all__ = [
     "Autoscaling",
     "Disruption",
     "EnvVar",
+    "EnvVars",
     "Label",
     "Placement",
     "Resources",

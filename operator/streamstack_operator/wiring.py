@@ -1,0 +1,161 @@
+"""kopf, the one module that knows it: watches that put what they see into the cache, and nothing else.
+
+Only ``kopf.on.event``: no finalizer, no annotation, no progress in the object. Every selector names group, version and
+plural, so that kopf scans those groups alone and no broken aggregated API keeps it from starting. Handlers cannot fail
+and take no time; whatever takes time is a pass of the queue.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
+
+import kopf
+
+from streamstack_operator.facts import Manifest
+from streamstack_operator.kube import Access
+from streamstack_operator.kube.kinds import (
+    BUDGET,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    INGRESS,
+    NETWORK_POLICY,
+    POD,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    STACK,
+    STATEFUL_SET,
+    Kind,
+)
+from streamstack_operator.names import GROUP, LABEL_MANAGED_BY, MANAGED_BY
+
+WATCHED: Final[tuple[Kind, ...]] = (
+    STACK,
+    SERVICE_ACCOUNT,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    STATEFUL_SET,
+    POD,
+    SERVICE,
+    BUDGET,
+    NETWORK_POLICY,
+    INGRESS,
+)
+OURS: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+"""Label selector of everything but stacks: the API server sends nobody else's objects."""
+
+DELETED: Final = "DELETED"
+
+
+def labels_of(kind: Kind) -> str:
+    """Return the label selector by which a kind is listed and watched; empty for all of it."""
+    return "" if kind == STACK else OURS
+
+
+def make_registry(
+    *, seen: Callable[[Manifest], None], gone: Callable[[Manifest], None], access: Callable[[], Awaitable[Access]]
+) -> kopf.OperatorRegistry:
+    """Return handlers that tell ``seen`` and ``gone`` what happened, and log kopf in as ``access`` says."""
+    registry = kopf.OperatorRegistry()
+
+    async def changed(event: kopf.RawEvent, **_: Any) -> None:
+        manifest: Any = event["object"]
+        (gone if event["type"] == DELETED else seen)(manifest)
+
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return _connection(await access())
+
+    kopf.on.login(registry=registry, id="login")(login)
+    for kind in WATCHED:
+        kopf.on.event(group=kind.group, version=kind.version, plural=kind.plural, id=kind.plural, registry=registry)(
+            changed
+        )
+    return registry
+
+
+def make_settings() -> kopf.OperatorSettings:
+    """Return how kopf is to behave: no CRD, peering, Event or annotation of its own, and streams that cannot hang."""
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.persistence.finalizer = f"{GROUP}/unused"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP, v1=False)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, v1=False)
+    settings.process.ultimate_exiting_timeout = None  # the kubelet kills what does not end
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = (1, 2, 3, 5, 8)
+    for kind in WATCHED:
+        if labels := labels_of(kind):
+            settings.watching.label_selectors[kind.group, kind.version, kind.plural] = labels
+    return settings
+
+
+async def watch(registry: kopf.OperatorRegistry, *, namespaces: Collection[str], stop: Callable[[], None]) -> None:
+    """Watch until cancelled, in these namespaces or, without any, in all. Ends with kopf's error where that gives up.
+
+    ``stop`` is what SIGTERM and SIGINT do in this process: kopf takes both for itself when it starts.
+
+    ``kopf.run_tasks`` would end every younger task of this event loop, ours too (kopf docs/embedding.rst); so its root
+    tasks are ended here, each of which ends those it made.
+    """
+    tasks = await kopf.spawn_tasks(
+        registry=registry, settings=make_settings(), clusterwide=not namespaces, namespaces=list(namespaces)
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _end(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their ends, also when this is cancelled meanwhile: kopf closes its connections last."""
+    for task in tasks:
+        task.cancel()
+    ending = asyncio.gather(*tasks, return_exceptions=True)
+    cancelled: asyncio.CancelledError | None = None
+    while not ending.done():
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
+def _connection(access: Access) -> kopf.ConnectionInfo:
+    scheme, _, token = (access.authorization or "").strip().rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=access.server,
+        ca_path=access.ca_file,
+        insecure=not access.verify,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=access.certificate_file,
+        private_key_path=access.key_file,
+        proxy_url=access.proxy,
+    )
+
+
+class _Outages(logging.Filter):
+    """Keeps back what each of kopf's ten streams says of every attempt while the API server is away: one line is."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Request attempt")
+
+
+def quiet_logs() -> None:
+    """Let kopf's warnings and errors through, but for what the API watch says once."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf._cogs.clients.api").addFilter(_Outages())
