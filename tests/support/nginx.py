@@ -2,15 +2,14 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 BINARY = "/usr/sbin/nginx"
 
 # Directives as the seeds' balancer has them: routing on X-Model-Version, streams that may be idle for hours.
 CONFIG = """
-daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
@@ -64,15 +63,26 @@ async def running_nginx(folder: Path, routes: dict[str, list[str]]) -> AsyncIter
         routes="\n".join(f"        {version} {name};" for version, name in names.items()),
         upstreams=upstreams,
     )
+    async with nginx_process(folder, config, [listener]):
+        yield f"127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def nginx_process(folder: Path, config: str, listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
+    """Run nginx with a configuration that listens where these sockets do already; they are closed here."""
     (folder / "nginx.conf").write_text(config)
-    with listener:
+    with ExitStack() as open_here:
+        for listener in listeners:
+            open_here.enter_context(listener)
+        inherited = [listener.fileno() for listener in listeners]
         process = await asyncio.create_subprocess_exec(
             *(BINARY, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")),
-            env={"NGINX": f"{listener.fileno()};"},
-            pass_fds=[listener.fileno()],
+            *("-g", "daemon off;"),
+            env={"NGINX": "".join(f"{descriptor};" for descriptor in inherited)},
+            pass_fds=inherited,
         )
     try:
-        yield f"127.0.0.1:{port}"
+        yield
     finally:
         if process.returncode is not None:
             raise RuntimeError(f"nginx ended by itself: {(folder / 'error.log').read_text()}")

@@ -1,5 +1,6 @@
 """A way to the API server on which every request is written down, as RBAC sees it."""
 
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -44,14 +45,15 @@ async def recorded(server: str, *, authority: str) -> AsyncIterator[Recorded]:
             headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
             url = f"{server}{request.raw_path}"
             body = await request.read()
-            async with session.request(request.method, url, data=body, headers=headers, ssl=context) as answer:
+            async with session.request(request.method, url, data=body or None, headers=headers, ssl=context) as answer:
                 _write_down(it, request, answer.status)
                 kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
                 response = web.StreamResponse(status=answer.status, headers=kept)
-                await response.prepare(request)
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
-                await response.write_eof()
+                with contextlib.suppress(ConnectionResetError):  # who asked is gone
+                    await response.prepare(request)
+                    async for chunk in answer.content.iter_any():
+                        await response.write(chunk)
+                    await response.write_eof()
                 return response
 
         app.router.add_route("*", "/{path:.*}", passed_on)
@@ -81,7 +83,7 @@ def _right(request: web.Request) -> Right | None:
     parts = request.path.strip("/").split("/")
     if parts[0] == "api":
         group, parts = "", parts[2:]
-    elif parts[0] == "apis":
+    elif parts[0] == "apis" and len(parts) > 1:
         group, parts = parts[1], parts[3:]
     else:
         return None

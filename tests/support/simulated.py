@@ -36,6 +36,7 @@ from streamstack_operator.plan.planner import plan
 from support.stack_specs import RELEASE, stack
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+STALE_SECONDS = 5.0
 COMPONENT, POOL, REVISION = "app.kubernetes.io/component", "streamstack.dev/pool", "streamstack.dev/revision"
 
 
@@ -113,6 +114,7 @@ class Simulated:
         self.now = START
         self.cut: list[str] = []
         self.flips = 0
+        self._former: list[tuple[datetime, Manifest]] = []
         self._numbers = itertools.count(1)
 
     # ------------------------------------------------------------------------------------------- what a person does
@@ -205,7 +207,10 @@ class Simulated:
                     assert before["spec"]["template"] == now["spec"]["template"], "a revision's template never changes"
             now["status"] = {} if before is None else before["status"]
         if key.kind == "Service" and before is not None:
-            self.flips += before["spec"]["selector"].get(REVISION) != now["spec"]["selector"].get(REVISION)
+            former, latter = (each["spec"]["selector"].get(REVISION) for each in (before, now))
+            if former != latter:
+                self.flips += 1
+                self._former.append((self.now, before["spec"]["selector"]))
         self.objects[key] = now
 
     def _delete(self, key: ObjectKey) -> None:
@@ -283,15 +288,20 @@ class Simulated:
         return revision
 
     def takers(self) -> Iterator[SimPod]:
-        """Yield the pods that new sessions may come to: of a pool, while gateways that take sessions know it."""
+        """Yield the pods that new sessions may come to.
+
+        Of a pool: while gateways that take sessions know it. Through an ingress that has not heard of a flip yet: the
+        revision before, for as long as ``STALE_SECONDS``.
+        """
         told = json.dumps([self.objects.get(ObjectKey("apps/v1", "Deployment", f"demo-gateway-{self.selected()}"))])
+        chosen = [selector for at, selector in self._former if (self.now - at).total_seconds() <= STALE_SECONDS]
         for key, manifest in self.objects.items():
             if key.kind == "Service" and (key.name == "demo-gateway" or f"{key.name}.calls.svc" in told):
-                labels = manifest["spec"]["selector"]
-                for pod in self.pods.values():
-                    chosen = (labels.get(COMPONENT), labels.get(POOL), labels.get(REVISION))
-                    if chosen == (pod.component, pod.pool, pod.revision) and pod.ready and not pod.terminating:
-                        yield pod
+                chosen.append(manifest["spec"]["selector"])
+        picked = [tuple(map(selector.get, (COMPONENT, POOL, REVISION))) for selector in chosen]
+        for pod in self.pods.values():
+            if (pod.component, pod.pool, pod.revision) in picked and pod.ready and not pod.terminating:
+                yield pod
 
     def deployments(self, prefix: str = "demo-gateway-") -> set[str]:
         """Return the revisions that have a Deployment of that name's beginning."""

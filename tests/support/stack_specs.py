@@ -97,7 +97,7 @@ RESOURCES = st.builds(  # never a limit below its request: the API server refuse
     st.sampled_from([{}, {"memory": "16Gi"}, {"cpu": 4, "memory": "16Gi"}, {"cpu": "3500m"}]),
 )
 
-_VARIABLE = st.sampled_from(["OWN", "_1", "REVISION", "STOP_GRACE_SECONDS", "ENGINE", "MODEL_FALLBACKS", "HOST"])
+_VARIABLE = st.sampled_from(["OWN", "_1", "REVISION", "STOP_GRACE_SECONDS", "ENGINE", "MODEL_DIR", "HOST"])
 ENV = st.lists(
     st.builds(lambda name, value: EnvVar(name=name, value=value), _VARIABLE, TEXT)
     | st.builds(lambda name, key: EnvVar(name=name, secret_key_ref=SecretKey(name="own", key=key)), _VARIABLE, LABEL),

@@ -42,5 +42,5 @@ whoever may list them reads them all. What lives as long as its stack is deleted
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, create, patch, delete]
+  verbs: [get, list, create, patch, delete] # not watched: most clusters have no Gateway API
 {{- end -}}
