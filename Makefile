@@ -38,7 +38,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	MYPYPATH=hack/bench $(BIN)/mypy hack/bench/*.py
+	MYPYPATH=hack/bench:tests:. $(BIN)/mypy --follow-imports=silent hack/bench/*.py
 	PYTHONPATH=hack $(BIN)/lint-imports
 	$(BIN)/python hack/contract check
 	$(BIN)/python hack/contract check-breaking

@@ -6,9 +6,10 @@ and take no time; whatever takes time is a pass of the queue.
 """
 
 import asyncio
+import contextvars
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Final
 
 import kopf
@@ -46,6 +47,8 @@ OURS: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector of everything but stacks: the API server sends nobody else's objects."""
 
 DELETED: Final = "DELETED"
+PATIENCE_SECONDS: Final = 3.0
+"""Longer than kopf gives the handlers of one object to end."""
 
 
 def labels_of(kind: Kind) -> str:
@@ -96,42 +99,81 @@ def make_settings() -> kopf.OperatorSettings:
     return settings
 
 
+Tasks = dict[asyncio.Task[Any], None]
+"""A set that knows what came first."""
+
+_made_by_kopf: contextvars.ContextVar[Tasks | None] = contextvars.ContextVar("made_by_kopf", default=None)
+
+
 async def watch(registry: kopf.OperatorRegistry, *, namespaces: Collection[str], stop: Callable[[], None]) -> None:
     """Watch until cancelled, in these namespaces or, without any, in all. Ends with kopf's error where that gives up.
 
     ``stop`` is what SIGTERM and SIGINT do in this process: kopf takes both for itself when it starts.
 
-    ``kopf.run_tasks`` would end every younger task of this event loop, ours too (kopf docs/embedding.rst); so its root
-    tasks are ended here, each of which ends those it made.
+    ``kopf.run_tasks`` would end every younger task of this event loop, ours too (kopf docs/embedding.rst). So what kopf
+    makes is told by the context that tasks inherit, and ended here.
     """
-    tasks = await kopf.spawn_tasks(
-        registry=registry, settings=make_settings(), clusterwide=not namespaces, namespaces=list(namespaces)
+    loop, made = asyncio.get_running_loop(), Tasks()
+    context = contextvars.copy_context()
+    context.run(_made_by_kopf.set, made)
+    loop.set_task_factory(_task)
+    spawning = asyncio.create_task(
+        kopf.spawn_tasks(
+            registry=registry, settings=make_settings(), clusterwide=not namespaces, namespaces=list(namespaces)
+        ),
+        context=context,
     )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        roots = await asyncio.shield(spawning)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        await asyncio.wait(roots, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await _end(tasks)
-    for task in tasks:
+        await _to_the_end(_end(spawning, made))
+    for task in roots:
         if not task.cancelled():
             task.result()
 
 
-async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait for their ends, also when this is cancelled meanwhile: kopf closes its connections last."""
-    for task in tasks:
+def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, /, **more: Any) -> asyncio.Task[Any]:
+    """Make a task as the loop would without a factory, and remember it while it runs if kopf asked for it."""
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **more)
+    made = more["context"].get(_made_by_kopf) if more.get("context") else _made_by_kopf.get()
+    if made is not None:
+        made[task] = None
+        task.add_done_callback(made.pop)
+    return task
+
+
+async def _end(spawning: asyncio.Task[Collection[asyncio.Task[Any]]], made: Tasks) -> None:
+    """End root tasks, which end most of what they made and close connections; then what is left, the oldest first.
+
+    A scan that is cancelled leaves its requests behind, an orchestrator that fails its watchers, and a watcher that is
+    cancelled while it changes streams takes no notice (kopf 1.45.2: scanning.py, orchestration.py, streaming_block in
+    watching.py). Whoever made a task ends it properly if asked first, so they are asked one by one, and again.
+    """
+    roots = await spawning
+    for task in roots:
         task.cancel()
-    ending = asyncio.gather(*tasks, return_exceptions=True)
-    cancelled: asyncio.CancelledError | None = None
-    while not ending.done():
+    await asyncio.wait(roots, timeout=PATIENCE_SECONDS)
+    while made:
+        oldest = next((task for task in made if task not in roots), next(iter(made)))
+        if oldest not in roots:
+            oldest.cancel()
+        await asyncio.wait({oldest}, timeout=PATIENCE_SECONDS)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do ``work`` whole, also when this is cancelled meanwhile; then that is passed on."""
+    task, cancelled = asyncio.create_task(work), False
+    while not task.done():
         try:
-            await asyncio.shield(ending)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def _connection(access: Access) -> kopf.ConnectionInfo:

@@ -46,6 +46,13 @@ async def becomes_ready(operator: ServiceProcess) -> None:
     await eventually(ready)
 
 
+async def leads(operator: ServiceProcess) -> None:
+    async def is_leader() -> bool:
+        return await metric(operator, "streamstack_operator_leader") == 1.0
+
+    await eventually(is_leader)
+
+
 async def metric(operator: ServiceProcess, name: str) -> float:
     _, text = await call(operator.addresses["operator"] + "/metrics", token=TOKEN)
     found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
@@ -78,18 +85,13 @@ async def test_one_leads_another_is_ready_to_and_takes_over_when_the_first_is_ki
     environment = in_namespace(namespace, POD_NAMESPACE=namespace.namespace, LEASE_SECONDS="2", POD_NAME="operator-0")
     async with operator_process(folders[0], **environment) as first:
         await first.announced()
-        await becomes_ready(first)
-        assert await metric(first, "streamstack_operator_leader") == 1.0
+        await leads(first)
         async with operator_process(folders[1], **environment) as second:
             await second.announced()
             await becomes_ready(second)
             assert await metric(second, "streamstack_operator_leader") == 0.0
             first.kill()
-
-            async def leads() -> bool:
-                return await metric(second, "streamstack_operator_leader") == 1.0
-
-            await eventually(leads)
+            await leads(second)
             await becomes_ready(second)
             assert (await namespace.get(LEASE))["spec"]["holderIdentity"].startswith("operator-0_")
             assert await second.stop() == 0
@@ -100,7 +102,7 @@ async def test_one_whose_lease_was_taken_ends_with_an_error(namespace, stack_crd
     environment = in_namespace(namespace, POD_NAMESPACE=namespace.namespace, LEASE_SECONDS="2")
     async with operator_process(tmp_path, **environment) as operator:
         await operator.announced()
-        await becomes_ready(operator)
+        await leads(operator)
         await namespace.patch(LEASE, {"spec": {"holderIdentity": "usurper"}})
         assert await operator.wait() == 1
         assert "usurper holds lease" in operator.log
@@ -114,23 +116,20 @@ async def test_stays_up_while_the_api_server_is_away_and_is_ready_again_after_it
         environment = in_namespace(namespace, POD_NAMESPACE=namespace.namespace, LEASE_SECONDS="2")
         async with operator_process(tmp_path, **{**environment, "KUBECONFIG": str(config)}) as operator:
             await operator.announced()
+            await leads(operator)
             await becomes_ready(operator)
             line.cut()
 
             async def stands_down() -> bool:
                 status, text = await answers(operator, "/readyz")
-                leads = await metric(operator, "streamstack_operator_leader")
-                return status == 503 and "does not answer" in text and leads == 0.0
+                leader = await metric(operator, "streamstack_operator_leader")
+                return status == 503 and "does not answer" in text and leader == 0.0
 
             await eventually(stands_down)
             assert (await answers(operator, "/healthz"))[0] == 200
             line.mend()
             await becomes_ready(operator)
-
-            async def leads_again() -> bool:
-                return await metric(operator, "streamstack_operator_leader") == 1.0
-
-            await eventually(leads_again)
+            await leads(operator)
             assert await operator.stop() == 0
             assert "Traceback" not in operator.log
 

@@ -195,6 +195,19 @@ async def test_an_api_server_that_is_away_at_the_start_is_waited_for(control_pla
             await it.until(lambda: it.names(namespace.namespace) == ["demo"])
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 5, 50, 500])
+async def test_nothing_of_kopf_is_left_however_early_it_is_ended(namespace, stack_crd, turns):
+    others = asyncio.all_tasks()
+    async with await connect(namespace.kubeconfig) as kube:
+        registry = wiring.make_registry(seen=lambda _: None, gone=lambda _: None, access=kube.access)
+        watching = asyncio.create_task(wiring.watch(registry, namespaces=(namespace.namespace,), stop=lambda: None))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        watching.cancel()
+        await asyncio.wait({watching})
+    assert asyncio.all_tasks() == others
+
+
 ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "watcher"}}
 
 
