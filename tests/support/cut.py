@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 CHUNK = 64 * 1024
 
@@ -14,6 +14,7 @@ class Line:
         self._to = port
         self._is_cut = False
         self._open: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
         self.refused = 0
 
@@ -34,6 +35,7 @@ class Line:
 
     def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward a connection."""
+        self._writers.add(writer)
         if self._is_cut:
             self.refused += 1
             writer.transport.abort()
@@ -41,23 +43,27 @@ class Line:
         task = asyncio.create_task(self._forward(reader, writer))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def end(self) -> None:
         """End what is open, and wait for it."""
         self.cut()
         if self._open:
             await asyncio.wait(self._open)
+        for writer in self._writers:
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there = await asyncio.open_connection("127.0.0.1", self._to)
+        self._writers.add(there)
         ways = [asyncio.create_task(_copy(reader, there)), asyncio.create_task(_copy(there_reader, writer))]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            there.transport.abort()
             for way in ways:
                 way.cancel()
-            writer.transport.abort()
-            there.transport.abort()
             await asyncio.wait(ways)
 
 

@@ -61,7 +61,7 @@ class Nginx(Part):
         default_factory=lambda: resources(cpu="500m", memory="256Mi"),
         description="requests and limits of the container",
     )
-    resolver: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s;{}]+$")] = Field(
+    resolver: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._:\[\]-]+$")] = Field(
         "kube-dns.kube-system.svc",
         description="the cluster's DNS: an address, or a Service's name that is looked up at start",
     )

@@ -1,0 +1,122 @@
+"""A pool's pods, read as the ASR server itself reads them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from streamstack_asr.engines.registry import ENGINES
+from streamstack_asr.settings import AsrSettings
+from streamstack_operator.build import asr, asr_pod
+from streamstack_operator.facts import Stack
+from streamstack_operator.model.pool import Engine
+from streamstack_operator.model.spec import StreamingStackSpec
+from support.manifests import files, main_container, servers, template, variables
+from support.stack_specs import stack, stacks
+
+
+def with_pool(**fields: Any) -> Stack:
+    spec = {"license": {"secretName": "license"}, "pools": [{"name": "english"} | fields]}
+    return stack(StreamingStackSpec.model_validate(spec))
+
+
+@pytest.fixture(scope="module")
+def environment():
+    """One for all examples: every example puts it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@settings(max_examples=40)
+@given(stacks())
+def test_the_server_takes_its_environment_and_means_what_the_pool_says(environment, made: Stack) -> None:
+    for pool in made.spec.pools:
+        deployment = servers(made, pool).deployment
+        with environment.context() as patch:
+            for name, value in variables(deployment).items():
+                if isinstance(value, str):
+                    patch.setenv(name, value)
+            settings = AsrSettings()
+        assert settings.routing_names == (pool.routing_name,)
+        assert settings.max_open_streams == pool.slot_count
+        assert (settings.server_port, settings.internal_port) == (50051, 8090)
+        assert settings.stop_grace_seconds == pool.stop_grace_seconds
+        grace = template(deployment)["spec"]["terminationGracePeriodSeconds"]
+        assert grace == pool.stop_grace_seconds + 30
+        assert files(deployment)[settings.credential_file] == f"{made.name}-credential/credential"
+
+
+def test_every_engine_is_one_that_a_server_knows_but_nemotron_which_is_not_built_yet() -> None:
+    assert set(asr_pod.ENGINES) == set(Engine)
+    assert set(asr_pod.ENGINES.values()) - set(ENGINES) <= {"nemotron"}
+
+
+@pytest.mark.parametrize(("engine", "seconds"), [("Sphinx", 300), ("LoadTest", 300), ("Nemotron", 1800)])
+def test_a_server_may_take_as_long_to_start_as_its_model_takes_to_load(engine: str, seconds: int) -> None:
+    probe = main_container(servers(with_pool(engine=engine)).deployment)["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == seconds
+    assert probe["httpGet"]["path"] == "/readyz"
+
+
+def test_nemotron_takes_a_gpu_and_the_others_none_unless_asked_to() -> None:
+    def limits(**fields: Any) -> dict[str, str]:
+        found: dict[str, str] = main_container(servers(with_pool(**fields)).deployment)["resources"]["limits"]
+        return found
+
+    assert limits() == {"memory": "16Gi", "nvidia.com/gpu": "1"}
+    assert limits(engine="Sphinx") == {"memory": "16Gi"}
+    assert limits(gpu={"count": 0}) == {"memory": "16Gi"}
+    assert limits(gpu={"resourceName": "amd.com/gpu", "count": 2}) == {"memory": "16Gi", "amd.com/gpu": "2"}
+
+
+def test_a_gpu_of_the_resources_is_not_asked_for_twice() -> None:
+    resources = {"requests": {"nvidia.com/gpu": 4, "cpu": 1}, "limits": {"nvidia.com/gpu": 4}}
+    made = main_container(servers(with_pool(resources=resources)).deployment)["resources"]
+    assert made == {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}
+
+
+def test_a_model_volume_is_mounted_read_only_and_the_engine_is_told_where() -> None:
+    volume = {"claimName": "weights", "mountPath": "/data", "subPath": "nemotron"}
+    deployment = servers(with_pool(modelVolume=volume)).deployment
+    assert variables(deployment)["MODEL_DIR"] == "/data"
+    assert {"name": "model", "mountPath": "/data", "readOnly": True, "subPath": "nemotron"} in main_container(
+        deployment
+    )["volumeMounts"]
+    claim = {"claimName": "weights", "readOnly": True}
+    assert {"name": "model", "persistentVolumeClaim": claim} in template(deployment)["spec"]["volumes"]
+    assert "MODEL_DIR" not in variables(servers(with_pool()).deployment)
+
+
+def test_placement_is_passed_on_as_it_is() -> None:
+    placement = {
+        "nodeSelector": {"own.example/kind": "gpu"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "priorityClassName": "calls",
+        "topologySpread": [{"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 2}],
+    }
+    rendered = servers(with_pool(placement=placement, runtimeClassName="nvidia"))
+    pod = template(rendered.deployment)["spec"]
+    assert pod["nodeSelector"] == placement["nodeSelector"]
+    assert pod["tolerations"] == placement["tolerations"]
+    assert pod["priorityClassName"] == "calls"
+    assert pod["runtimeClassName"] == "nvidia"
+    (spread,) = pod["topologySpreadConstraints"]
+    assert spread == {
+        "maxSkew": 2,
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": rendered.deployment["spec"]["selector"]["matchLabels"]},
+    }
+
+
+def test_temporary_files_have_the_memory_that_the_pool_gives_them() -> None:
+    volumes = template(servers(with_pool(sharedMemory="2Gi")).deployment)["spec"]["volumes"]
+    assert {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}} in volumes
+
+
+def test_the_service_is_headless_so_that_gateways_see_every_pod() -> None:
+    made = with_pool()
+    service = asr.service(made, made.spec.pools[0], "0a1b2c3d")
+    assert service["spec"]["clusterIP"] == "None"
+    (port,) = service["spec"]["ports"]
+    assert (port["port"], port["appProtocol"]) == (50051, "kubernetes.io/h2c")

@@ -1,0 +1,140 @@
+"""Who may reach what (DESIGN 3, sealed): a lint of the NetworkPolicies, for no engine enforces them in our clusters."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from streamstack_operator.facts import Manifest, Stack
+from streamstack_operator.model.spec import Balancer, StreamingStackSpec
+from streamstack_operator.names import LABEL_COMPONENT, Component
+from support.manifests import everything, main_container, of_kind, template, workloads
+from support.stack_specs import stack, stacks
+
+KUBELETS_ALONE = {("asr-lb", "health")}
+"""Ports that only probes use: a node's kubelet reaches its pods whatever the policies say."""
+
+
+def with_policies(**fields: Any) -> Stack:
+    known = {"license": {"secretName": "license"}, "pools": [{"name": "english"}]}
+    return stack(StreamingStackSpec.model_validate(known | fields))
+
+
+def policies(made: Stack) -> dict[str, Manifest]:
+    """Specs by component."""
+    return {
+        policy["metadata"]["labels"][LABEL_COMPONENT]: policy["spec"]
+        for policy in of_kind(everything(made), "NetworkPolicy")
+    }
+
+
+def callers(made: Stack, component: str, port: str) -> Any:
+    """Who may reach a port: peers, or "everybody"."""
+    (rule,) = (rule for rule in policies(made)[component]["ingress"] if rule["ports"][0]["port"] == port)
+    return rule.get("from", "everybody")
+
+
+def pods(component: Component) -> dict[str, Any]:
+    labels = {
+        "app.kubernetes.io/name": "streamstack",
+        "app.kubernetes.io/instance": "demo",
+        "app.kubernetes.io/component": str(component),
+    }
+    return {"podSelector": {"matchLabels": labels}}
+
+
+OPERATOR = {
+    "namespaceSelector": {},
+    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "streamstack-operator"}},
+}
+
+
+@settings(max_examples=40)
+@given(stacks())
+def test_every_pod_is_in_exactly_one_policy_unless_there_are_to_be_none(made: Stack) -> None:
+    rendered = everything(made)
+    found = of_kind(rendered, "NetworkPolicy")
+    for workload in workloads(rendered):
+        labels = template(workload)["metadata"]["labels"]
+        own = [policy for policy in found if policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()]
+        assert len(own) == made.spec.network_policies.enabled, workload["metadata"]["name"]
+        assert all("Ingress" in policy["spec"]["policyTypes"] for policy in own)
+
+
+@settings(max_examples=40)
+@given(stacks())
+def test_every_port_of_every_pod_may_be_reached_by_somebody_and_no_policy_names_another(made: Stack) -> None:
+    if not made.spec.network_policies.enabled:
+        return
+    for workload in workloads(everything(made)):
+        component = template(workload)["metadata"]["labels"][LABEL_COMPONENT]
+        have = {port["name"] for port in main_container(workload)["ports"]}
+        allowed = {port["port"] for rule in policies(made)[component]["ingress"] for port in rule["ports"]}
+        assert have - allowed == {port for of, port in KUBELETS_ALONE if of == component}
+        assert allowed <= have
+
+
+@settings(max_examples=40)
+@given(stacks())
+def test_what_a_pod_is_let_out_to_lets_it_in(made: Stack) -> None:
+    """Both ends of every way inside the stack agree, by component and port number."""
+    if not made.spec.network_policies.enabled:
+        return
+    numbers = {
+        (template(workload)["metadata"]["labels"][LABEL_COMPONENT], port["name"]): port["containerPort"]
+        for workload in workloads(everything(made))
+        for port in main_container(workload)["ports"]
+    }
+    out, into = set(), set()
+    for component, policy in policies(made).items():
+        for rule in policy.get("egress", ()):
+            out |= {(component, target, port["port"]) for target in _own(rule["to"]) for port in rule["ports"]}
+        for rule in policy["ingress"]:
+            for source in _own(rule.get("from", ())):
+                into |= {(source, component, numbers[component, port["port"]]) for port in rule["ports"]}
+    assert out == into
+
+
+def _own(peers: list[Manifest]) -> set[str]:
+    """Components of the stack among peers."""
+    return {
+        peer["podSelector"]["matchLabels"][LABEL_COMPONENT]
+        for peer in peers
+        if LABEL_COMPONENT in peer.get("podSelector", {}).get("matchLabels", {})
+    }
+
+
+@pytest.mark.parametrize("balancer", list(Balancer))
+def test_audio_goes_to_speech_recognition_and_nowhere_else(balancer: Balancer) -> None:
+    found = policies(with_policies(balancer=balancer))
+    assert found["asr"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in found["asr"]
+    for component in found.keys() - {"license-proxy", "asr"}:
+        assert "Egress" in found[component]["policyTypes"]
+        ports = {port["port"] for rule in found[component]["egress"] for port in rule["ports"]}
+        assert ports <= {50051, 8080, 53}
+
+
+def test_only_gateways_reach_speech_recognition_or_only_the_balancer_where_there_is_one() -> None:
+    assert callers(with_policies(), "asr", "grpc") == [pods(Component.GATEWAY)]
+    balanced = with_policies(balancer="Nginx")
+    assert callers(balanced, "asr", "grpc") == [pods(Component.BALANCER)]
+    assert callers(balanced, "asr-lb", "grpc") == [pods(Component.GATEWAY)]
+
+
+def test_everybody_reaches_the_client_port_unless_namespaces_are_named() -> None:
+    assert callers(with_policies(), "gateway", "ws") == "everybody"
+    named = {"clients": [{"kubernetes.io/metadata.name": "traefik"}, {"own.example/edge": "yes"}]}
+    assert callers(with_policies(networkPolicies=named), "gateway", "ws") == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "traefik"}}},
+        {"namespaceSelector": {"matchLabels": {"own.example/edge": "yes"}}},
+    ]
+
+
+def test_internal_ports_are_the_operators_and_monitorings() -> None:
+    assert callers(with_policies(), "gateway", "internal") == [OPERATOR]
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    made = with_policies(networkPolicies={"monitoring": [{"kubernetes.io/metadata.name": "monitoring"}]})
+    for component in ("gateway", "asr"):
+        assert callers(made, component, "internal") == [OPERATOR, monitoring]
+    assert callers(made, "license-proxy", "http") == [pods(Component.GATEWAY), OPERATOR, monitoring]
