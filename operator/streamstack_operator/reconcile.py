@@ -127,7 +127,8 @@ class Reconciler:
         status = decided.status.model_dump(mode="json", by_alias=True, exclude_none=True)
         if status != manifest.get("status"):
             try:
-                await self._kube.apply_status(key, status)
+                # The next pass may come before the watch tells of this one.
+                self._cache.upsert(await self._kube.apply_status(key, status))
             except NotFoundError:
                 return  # deleted meanwhile, perhaps by letting go of the finalizer
         for event in decided.events:
