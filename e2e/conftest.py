@@ -10,17 +10,21 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from devcluster import cluster as clusters
-from devcluster import cluster_state, product_images
+from devcluster import cluster_state, gotools, product_images
 from devcluster.cache import Cache
 from devcluster.cluster_state import ClusterFacts
 from devcluster.compose_plugin import ensure_compose
 from devcluster.docker import Docker
 from devcluster.engine import ensure_engine, find_engine, stop_engine
 from devcluster.steps import Steps
+
+if TYPE_CHECKING:
+    from e2e.support.operator import Operator
 
 ROOT = Path(__file__).parent.parent
 if str(ROOT) not in sys.path:
@@ -98,3 +102,16 @@ def cluster(engine: Docker, images: Sequence[str], cache: Cache, steps: Steps) -
             clusters.down(CLUSTER, docker=engine, cache=cache, steps=steps)
         else:
             steps.say(f"cluster {CLUSTER} stays up; `hack/cluster down --name {CLUSTER}` removes it")
+
+
+@pytest.fixture(scope="session")
+def operator(
+    cluster: ClusterFacts, cache: Cache, steps: Steps, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Operator"]:
+    """Yield the operator, installed on the cluster by helm with its chart."""
+    from e2e.support.operator import Helm, installed  # the path to it is set above
+
+    helm = Helm(gotools.build("helm", cache=cache, steps=steps), cluster.kubeconfig, tmp_path_factory.mktemp("helm"))
+    steps.say("installing the operator")
+    with installed(cluster, helm, keep=KEEP) as it:
+        yield it

@@ -1,75 +1,102 @@
-"""A stack from plain manifests in a namespace of its own, and what a person would do to it with kubectl."""
+"""A stack that the operator made in a namespace of its own, and what a person would do to it with kubectl."""
 
 import asyncio
-import base64
-import hashlib
 import http.client
 import json
 import secrets
 import socket
 import ssl
-import string
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2e.support import manifests
 from e2e.support.clients import Endpoint
+from e2e.support.manifests import POOL, STACK, Manifest
 from e2e.support.neighbour import ASK
+from e2e.support.operator import Operator
 
-from devcluster.cluster_state import ClusterFacts
-from devcluster.kube import Kube
-from streamstack_cli import throwaway_license
-from streamstack_common import make_credential
 from support.certificates import write_self_signed
 
-MANIFESTS = Path(__file__).parents[1] / "stack/manifests"
 FIELD_MANAGER = "streamstack-e2e"
-STACK = "demo"
 READY_SECONDS = 180.0
 GONE_SECONDS = 180.0
 ASK_AGAIN_SECONDS = 0.2
-IMAGES = {"gateway": "IMAGE_GATEWAY", "asr-sphinx": "IMAGE_ASR_SPHINX", "license-proxy": "IMAGE_LICENSE_PROXY"}
+REVISION = "streamstack.dev/revision"
+CHILDREN = (
+    "deployments,replicasets,statefulsets,pods,services,endpointslices,configmaps,secrets,serviceaccounts,ingresses,"
+    "networkpolicies,poddisruptionbudgets,persistentvolumeclaims"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running stack: names by DESIGN 4, ``host`` is its name at the ingress, ``authority`` whom its clients trust."""
+    """A StreamingStack: ``host`` is its name at the ingress, ``authority`` whom its clients trust."""
 
-    kube: Kube
+    operator: Operator
     namespace: str
-    revision: str
+    name: str
     host: str
-    ingress_port: int
     authority: Path
-
-    @property
-    def gateway(self) -> str:
-        """Name of the gateways' Deployment."""
-        return f"{STACK}-gateway-{self.revision}"
-
-    @property
-    def asr(self) -> str:
-        """Name of the English pool's Deployment."""
-        return f"{STACK}-asr-english-{self.revision}"
 
     @property
     def endpoint(self) -> Endpoint:
         """Where clients connect: through the ingress, by its name, with its certificate checked."""
-        return Endpoint(f"wss://{self.host}:{self.ingress_port}", {self.host: "127.0.0.1"}, self.authority)
+        url = f"wss://{self.host}:{self.operator.ingress_port}"
+        return Endpoint(url, {self.host: "127.0.0.1"}, self.authority)
+
+    @property
+    def what(self) -> str:
+        """The stack, as kubectl is told about it."""
+        return f"streamingstack/{self.name}"
 
     async def kubectl(self, *arguments: str, timeout_seconds: float = 60) -> str:
         """Run kubectl in the namespace; its standard output. DevError when it fails."""
         return await asyncio.to_thread(
-            self.kube.capture, f"--namespace={self.namespace}", *arguments, timeout_seconds=timeout_seconds
+            self.operator.kube.capture, f"--namespace={self.namespace}", *arguments, timeout_seconds=timeout_seconds
         )
 
+    async def object(self, what: str) -> dict[str, Any]:
+        """One object of the namespace: ``KIND/NAME``."""
+        found: dict[str, Any] = json.loads(await self.kubectl("get", what, "--output=json"))
+        return found
+
+    async def objects(self, kinds: str, *selection: str) -> list[dict[str, Any]]:
+        """Objects of the namespace, by name."""
+        items = json.loads(await self.kubectl("get", kinds, *selection, "--output=json"))["items"]
+        return sorted(items, key=lambda item: str(item["metadata"]["name"]))
+
+    async def status(self) -> dict[str, Any]:
+        """What the operator says about the stack."""
+        return (await self.object(self.what)).get("status", {})
+
+    async def condition(self, name: str) -> dict[str, Any]:
+        """A condition of the stack; an empty one before it is written."""
+        conditions = (await self.status()).get("conditions", [])
+        return next((one for one in conditions if one["type"] == name), {})
+
+    async def revision(self, component: str) -> str:
+        """Revision that new sessions go to: of gateways, or of the English pool (``asr``)."""
+        return str(active(await self.status(), component)["activeRevision"])
+
+    async def deployment(self, component: str) -> str:
+        """Name of the active revision's Deployment (DESIGN 4)."""
+        stem = {"gateway": f"{self.name}-gateway", "asr": f"{self.name}-asr-{POOL}"}[component]
+        return f"{stem}-{await self.revision(component)}"
+
     async def pods(self, component: str) -> list[dict[str, Any]]:
-        """Pods of a component (gateway, asr, license-proxy) that nobody has asked to go, by name."""
-        text = await self.kubectl("get", "pods", f"--selector=app.kubernetes.io/component={component}", "--output=json")
-        pods = [pod for pod in json.loads(text)["items"] if "deletionTimestamp" not in pod["metadata"]]
-        return sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+        """Pods of a component (gateway, asr, license-proxy, asr-lb) that nobody has asked to go, by name."""
+        selector = f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component={component}"
+        pods = await self.objects("pods", f"--selector={selector}")
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    async def deployments(self, component: str) -> dict[str, str]:
+        """Revision to name of a component's Deployments."""
+        selector = f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component={component}"
+        found = await self.objects("deployments", f"--selector={selector}")
+        return {one["metadata"]["labels"][REVISION]: one["metadata"]["name"] for one in found}
 
     async def python(self, pod: str, program: str, *arguments: str) -> str:
         """Run a Python program in a pod; its standard output."""
@@ -91,27 +118,61 @@ class Stack:
         """Ask for a pod's eviction, as a drained node does; DevError where a budget forbids it."""
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/eviction"
-        await asyncio.to_thread(self.kube.capture, "create", "--raw", path, "-f-", stdin=json.dumps(eviction))
+        await asyncio.to_thread(self.operator.kube.capture, "create", "--raw", path, "-f-", stdin=json.dumps(eviction))
 
-    async def scale(self, deployment: str, replicas: int) -> None:
-        """Set a Deployment's replicas by the subresource, as the operator will, and wait until all are ready."""
-        await self.kubectl("scale", f"deployment/{deployment}", f"--replicas={replicas}")
-        await self.rolled_out(f"deployment/{deployment}")
+    async def change(self, spec: Mapping[str, Any]) -> None:
+        """Merge into the stack's spec (RFC 7386), as ``kubectl patch`` and ``kubectl edit`` do."""
+        await self.kubectl("patch", self.what, "--type=merge", f"--patch={json.dumps({'spec': spec})}")
 
-    async def rolled_out(self, what: str) -> None:
-        """Wait until every replica is ready; AssertionError with what the pods say when they never are."""
-        arguments = (f"--namespace={self.namespace}", "rollout", "status", what, f"--timeout={READY_SECONDS:g}s")
-        status, _, errors = await asyncio.to_thread(self.kube.attempt, *arguments, timeout_seconds=READY_SECONDS + 10)
+    async def ready(self) -> None:
+        """Wait for condition Ready of the spec as it is now; AssertionError with what is said when it never comes."""
+        # kubectl holds a condition against the generation it was said of.
+        await self._waited("wait", "--for=condition=Ready", self.what)
+
+    async def rolled_out(self, component: str) -> None:
+        """Wait until every replica of the active revision is ready."""
+        await self._waited("rollout", "status", f"deployment/{await self.deployment(component)}")
+
+    async def gone(self, what: str) -> None:
+        """Wait until an object is no more."""
+        await self._waited("wait", "--for=delete", what)
+
+    async def _waited(self, *what: str) -> None:
+        """Wait as kubectl does; AssertionError with what pods and Events say when it never comes."""
+        arguments = (f"--namespace={self.namespace}", *what, f"--timeout={READY_SECONDS:g}s")
+        attempt = self.operator.kube.attempt
+        status, _, errors = await asyncio.to_thread(attempt, *arguments, timeout_seconds=READY_SECONDS + 10)
         if status != 0:
-            pods = await self.kubectl("get", "pods", "--output=wide")
-            events = await self.kubectl("get", "events", "--sort-by=.lastTimestamp")
-            raise AssertionError(f"{what} is not ready: {errors}\n{pods}\n{events[-3000:]}")
+            raise AssertionError(f"kubectl {' '.join(what)}: {errors}\n{await self.told()}")
+
+    async def told(self) -> str:
+        """What there is to read when something is wrong."""
+        looks = (
+            ("get", self.what, "--ignore-not-found", "--output=yaml"),
+            ("get", "pods", "--output=wide"),
+            ("get", "events", "--sort-by=.lastTimestamp"),
+        )
+        texts = [await self.kubectl(*look) for look in looks]
+        return "\n".join(text[-3000:] for text in (*texts, await asyncio.to_thread(self.operator.log)))
+
+    async def answers(self) -> None:
+        """Wait until the ingress leads to a gateway: nothing announces that a controller has read a route."""
+
+        async def healthy() -> bool:
+            try:
+                return (await asyncio.to_thread(self.get, "/v3/ws/health"))[0] == 200
+            except (OSError, http.client.HTTPException):
+                # Until it has the stack's certificate, the ingress shows one of its own.
+                return False
+
+        await eventually(healthy)
 
     def get(self, path: str, *, host: str | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """GET through the ingress, its certificate checked against ``authority`` and the stack's own name."""
         context = ssl.create_default_context(cafile=str(self.authority))
-        connection = http.client.HTTPSConnection(host or self.host, self.ingress_port, timeout=10)
-        raw = socket.create_connection(("127.0.0.1", self.ingress_port), timeout=10)
+        port = self.operator.ingress_port
+        connection = http.client.HTTPSConnection(host or self.host, port, timeout=10)
+        raw = socket.create_connection(("127.0.0.1", port), timeout=10)
         try:
             connection.sock = context.wrap_socket(raw, server_hostname=self.host)
             connection.request("GET", path, headers=dict(headers or {}))
@@ -122,46 +183,68 @@ class Stack:
             raw.close()
 
 
+def name_of(something: Mapping[str, Any]) -> str:
+    """Return an object's name."""
+    return str(something["metadata"]["name"])
+
+
+def active(status: Mapping[str, Any], component: str) -> Mapping[str, Any]:
+    """Return the part of a stack's status that is about gateways, or about the English pool (``asr``)."""
+    if component == "gateway":
+        gateway: Mapping[str, Any] = status["gateway"]
+        return gateway
+    return next(pool for pool in status["pools"] if pool["name"] == POOL)
+
+
+@asynccontextmanager
+async def own_namespace(operator: Operator) -> AsyncIterator[str]:
+    """Make a namespace; it is deleted at the end, with everything in it."""
+    name = f"e2e-{secrets.token_hex(4)}"
+    await apply(operator, manifests.namespace(name))
+    try:
+        yield name
+    finally:
+        await _remove(operator, name)
+
+
 @asynccontextmanager
 async def deployed(
-    cluster: ClusterFacts, folder: Path, *, images: Sequence[str], engine: str, asr_stop_grace_seconds: int = 60
+    operator: Operator, folder: Path, *, engine: str, changes: Mapping[str, Any] | None = None
 ) -> AsyncIterator[Stack]:
-    """Deploy a stack with two speech-recognition servers into a namespace of its own, which is deleted at the end."""
-    namespace = f"e2e-{secrets.token_hex(4)}"
-    host = f"{namespace}.streamstack.test"
+    """Have the operator make a stack in a namespace of its own; it is Ready, and the ingress leads to it."""
+    async with own_namespace(operator) as namespace:
+        yield await make(operator, folder, namespace=namespace, engine=engine, changes=changes)
+
+
+async def make(
+    operator: Operator,
+    folder: Path,
+    *,
+    namespace: str,
+    name: str = STACK,
+    engine: str = "Scripted",
+    changes: Mapping[str, Any] | None = None,
+    ready: bool = True,
+) -> Stack:
+    """Apply a stack and its Secrets; wait until it serves, unless it is not meant to."""
+    host = f"{name}.{namespace}.streamstack.test"
     authority, key_file = write_self_signed(folder, host)
-    names = {IMAGES[name]: image for image in images if (name := _image_name(image)) in IMAGES}
-    settings = {"ENGINE": engine, "ASR_STOP_GRACE_SECONDS": str(asr_stop_grace_seconds), **names}
-    revision = _revision(settings)
-    values = {"NAMESPACE": namespace, "STACK": STACK, "HOST": host, "REVISION": revision, **settings}
-    stack = Stack(
-        kube=Kube(cluster.kubectl, cluster.kubeconfig),
-        namespace=namespace,
-        revision=revision,
-        host=host,
-        ingress_port=cluster.ingress_port,
-        authority=authority,
-    )
-    try:
-        await _apply(stack, _manifest("namespace", values))
-        await _apply(stack, _secrets(namespace, folder, certificate=authority, key=key_file))
-        for name in ("license-proxy", "asr-english", "gateway", "ingress"):
-            await _apply(stack, _manifest(name, values))
-        await stack.scale(stack.asr, 2)
-        await stack.rolled_out(f"statefulset/{STACK}-license-proxy")
-        await stack.rolled_out(f"deployment/{stack.gateway}")
-        await _answers(stack)
-        yield stack
-    finally:
-        await _remove(stack)
+    stack = Stack(operator, namespace, name, host, authority)
+    license_ = manifests.license_secret(namespace, folder, name=f"{name}-license")
+    certificate = manifests.tls_secret(namespace, authority, key_file, name=f"{name}-tls")
+    wanted = manifests.streaming_stack(namespace, name=name, host=host, engine=engine, changes=changes)
+    await apply(operator, license_, certificate, wanted)
+    if ready:
+        await stack.ready()
+        await stack.answers()
+    return stack
 
 
-async def _remove(stack: Stack) -> None:
-    """Delete the namespace and wait until it is gone; nobody has to wait for its pods' graces any more."""
-    whole = ("namespace", stack.namespace, "--ignore-not-found")
-    await stack.kubectl("delete", *whole, "--wait=false")
-    await stack.kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false")
-    await stack.kubectl("delete", *whole, f"--timeout={GONE_SECONDS:g}s", timeout_seconds=GONE_SECONDS + 10)
+async def apply(operator: Operator, *objects: Manifest) -> None:
+    """Apply manifests as a person does."""
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    arguments = ("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "-f-")
+    await asyncio.to_thread(operator.kube.capture, *arguments, stdin=text)
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = READY_SECONDS) -> None:
@@ -171,56 +254,29 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = R
             await asyncio.sleep(ASK_AGAIN_SECONDS)
 
 
-async def _apply(stack: Stack, manifests: str) -> None:
-    arguments = ("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "-f-")
-    await asyncio.to_thread(stack.kube.capture, *arguments, stdin=manifests)
+async def children(stack: Stack) -> set[str]:
+    """Everything that is the stack's: ``kind/name``."""
+    selector = f"--selector=app.kubernetes.io/instance={stack.name}"
+    return set((await stack.kubectl("get", CHILDREN, selector, "--output=name")).split())
 
 
-async def _answers(stack: Stack) -> None:
-    """Wait until the ingress leads to a gateway: nothing announces that a controller has read a route."""
+async def left(stack: Stack, remains: set[str]) -> None:
+    """Wait until the stack and all of its children but ``remains`` are gone."""
 
-    async def healthy() -> bool:
-        try:
-            return (await asyncio.to_thread(stack.get, "/v3/ws/health"))[0] == 200
-        except (OSError, http.client.HTTPException):
-            # Until it has the stack's certificate, the ingress shows one of its own.
-            return False
+    async def are_left() -> bool:
+        return await children(stack) == remains
 
-    await eventually(healthy)
+    await stack.gone(stack.what)
+    await eventually(are_left)
 
 
-def _manifest(name: str, values: Mapping[str, str]) -> str:
-    return string.Template((MANIFESTS / f"{name}.yaml").read_text()).substitute(values)
+async def _remove(operator: Operator, namespace: str) -> None:
+    """Delete a namespace and wait until it is gone; nobody has to wait for its pods' graces any more."""
 
+    async def kubectl(*arguments: str, timeout_seconds: float = 60) -> None:
+        await asyncio.to_thread(operator.kube.capture, *arguments, timeout_seconds=timeout_seconds)
 
-def _revision(settings: Mapping[str, str]) -> str:
-    """Name a revision by the hash of what its pods are made of (DESIGN 4, "Templates")."""
-    templates = [(MANIFESTS / f"{name}.yaml").read_text() for name in ("gateway", "asr-english")]
-    return hashlib.sha256(json.dumps([templates, sorted(settings.items())]).encode()).hexdigest()[:8]
-
-
-def _secrets(namespace: str, folder: Path, *, certificate: Path, key: Path) -> str:
-    """Secrets as an operator makes them: the stack's credential, its license, its certificate."""
-    for name in ("credential", "token-key"):
-        make_credential.make(folder / name)
-    license_ = throwaway_license.make(folder)
-    items = [
-        _secret(namespace, f"{STACK}-credential", {name: folder / name for name in ("credential", "token-key")}),
-        _secret(
-            namespace,
-            f"{STACK}-license",
-            {"license.jwt": license_.license_file, "extra-keys.json": license_.keys_file},
-        ),
-        _secret(namespace, f"{STACK}-tls", {"tls.crt": certificate, "tls.key": key}, kind="kubernetes.io/tls"),
-    ]
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-
-
-def _secret(namespace: str, name: str, files: Mapping[str, Path], *, kind: str = "Opaque") -> dict[str, Any]:
-    data = {key: base64.b64encode(path.read_bytes()).decode() for key, path in files.items()}
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "data": data}
-
-
-def _image_name(reference: str) -> str:
-    return reference.rpartition("/")[2].partition(":")[0]
+    whole = ("namespace", namespace, "--ignore-not-found")
+    await kubectl("delete", *whole, "--wait=false")
+    await kubectl("delete", "pods", "--all", f"--namespace={namespace}", "--grace-period=1", "--wait=false")
+    await kubectl("delete", *whole, f"--timeout={GONE_SECONDS:g}s", timeout_seconds=GONE_SECONDS + 10)

@@ -8,6 +8,7 @@ The first installs the operator anew, with the images that are on the nodes, and
 
 import argparse
 import asyncio
+import signal
 import statistics
 import sys
 import tempfile
@@ -77,6 +78,8 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=200, help="changes of each kind, with --control-plane")
     parser.add_argument("--idle-seconds", type=float, default=180.0, help="how long to look at stacks that are left be")
     options = parser.parse_args()
+    # As Ctrl-C does: what was started is stopped on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.control_plane:
         asyncio.run(many_stacks.run(options.stacks, idle_seconds=options.idle_seconds, changes=options.changes))
         return

@@ -84,11 +84,12 @@ class Reconciler:
         if (manifest["metadata"].get("annotations") or {}).get(ANNOTATION_RECONCILE) == RECONCILE_DISABLED:
             return paused(status, generation=generation, now=now), None
         if self.crd_problem is not None:
-            return refused(status, generation=generation, problem=self.crd_problem, now=now), None
+            problem = _with_way_out(self.crd_problem, manifest)
+            return refused(status, generation=generation, problem=problem, now=now), None
         try:
             return None, _stack(manifest, status)
         except SpecError as error:
-            problem = Problem(Reason.INVALID_SPEC, _listed(error.problems))
+            problem = _with_way_out(Problem(Reason.INVALID_SPEC, _listed(error.problems)), manifest)
             return refused(status, generation=generation, problem=problem, now=now), None
 
     async def _pass(self, stack: Stack, manifest: Manifest) -> Plan:
@@ -163,6 +164,14 @@ def _stack(manifest: Manifest, status: StreamingStackStatus) -> Stack:
         finalizers=tuple(metadata.get("finalizers") or ()),
         deleting="deletionTimestamp" in metadata,
     )
+
+
+def _with_way_out(problem: Problem, manifest: Manifest) -> Problem:
+    """Say how a deleted stack is let go that waits for a drain nobody can plan."""
+    metadata = manifest["metadata"]
+    if "deletionTimestamp" not in metadata or FINALIZER not in (metadata.get("finalizers") or ()):
+        return problem
+    return replace(problem, message=f"{problem.message}; to let the deleted stack go, remove its finalizer {FINALIZER}")
 
 
 def _spec(manifest: Manifest) -> Mapping[str, Any]:

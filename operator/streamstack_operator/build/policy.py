@@ -27,14 +27,13 @@ def children(stack: Stack) -> tuple[Manifest, ...]:
 
 def _gateway(stack: Stack) -> Manifest:
     clients = [_namespace(labels) for labels in stack.spec.network_policies.clients]
-    servers = Component.BALANCER if stack.spec.balancer is Balancer.NGINX else Component.ASR
     return _policy(
         stack,
         names.gateway(stack.name),
         Component.GATEWAY,
         ingress=[_allow("from", clients, "ws"), _allow("from", _overseers(stack), "internal")],
         egress=[
-            _allow("to", [_pods(stack, servers)], ASR_PORT),
+            _allow("to", _either(stack, Component.ASR, Component.BALANCER), ASR_PORT),
             _allow("to", [_pods(stack, Component.LICENSE)], LICENSE_PORT),
             _dns(),
         ],
@@ -43,12 +42,12 @@ def _gateway(stack: Stack) -> Manifest:
 
 def _asr(stack: Stack) -> Manifest:
     """Audio and words come from gateways and go back to them: nothing else in, nothing else out."""
-    callers = Component.BALANCER if stack.spec.balancer is Balancer.NGINX else Component.GATEWAY
+    callers = _either(stack, Component.GATEWAY, Component.BALANCER)
     return _policy(
         stack,
         f"{stack.name}-asr",
         Component.ASR,
-        ingress=[_allow("from", [_pods(stack, callers)], "grpc"), _allow("from", _overseers(stack), "internal")],
+        ingress=[_allow("from", callers, "grpc"), _allow("from", _overseers(stack), "internal")],
         egress=[],
     )
 
@@ -117,6 +116,11 @@ def _overseers(stack: Stack) -> list[Manifest]:
 
 def _pods(stack: Stack, component: Component) -> Manifest:
     return {"podSelector": {"matchLabels": selector(stack, component)}}
+
+
+def _either(stack: Stack, *components: Component) -> list[Manifest]:
+    """Return both ways to speech recognition: while a balancer comes or goes, revisions of gateways use one each."""
+    return [_pods(stack, component) for component in components]
 
 
 def _namespace(labels: Mapping[str, str]) -> Manifest:

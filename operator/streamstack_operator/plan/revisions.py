@@ -59,11 +59,8 @@ def advance(existing: Existing, blueprint: Blueprint, *, terms: Terms, now: date
         for name, revision in known.items()
         if name not in {before, wanted.revision}
     ]
-    held = before is not None and before != wanted.revision and not existing.is_lost(before)
     crowded = sum(revision.phase is Phase.DRAINING for revision in others) >= terms.max_draining
-    # Somebody led the Service away by hand: what was the active one is so again at once.
-    restored = wanted.revision == existing.previous.active_revision
-    flips = not held or restored or (existing.ready(wanted.revision) >= blueprint.replicas and not crowded)
+    flips = _flips(existing, before, wanted.revision, wanted_pods=blueprint.replicas, crowded=crowded)
     # It would warm for nothing: up to a whole drain, on pods that the draining ones leave no room for.
     waits = not flips and crowded and wanted.revision not in existing.deployments
     active = wanted.revision if flips else before
@@ -73,13 +70,25 @@ def advance(existing: Existing, blueprint: Blueprint, *, terms: Terms, now: date
     elif before is not None:
         revisions[before] = draining.clear(known[before], Phase.ACTIVE)
     if not waits:
-        kept = known.get(wanted.revision) or Revision(
-            revision=wanted.revision, phase=Phase.WARMING, rendering=wanted.rendering
-        )
-        kept = kept.model_copy(update={"rendering": wanted.rendering})
         phase = Phase.ACTIVE if active == wanted.revision else Phase.WARMING
-        revisions[wanted.revision] = draining.clear(kept, phase)
+        revisions[wanted.revision] = draining.clear(_of(wanted, known), phase)
     return _rollout(existing, blueprint, revisions, wanted=wanted, active=active, waits=waits)
+
+
+def _flips(existing: Existing, before: str | None, wanted: str, *, wanted_pods: int, crowded: bool) -> bool:
+    """Tell whether new sessions go to the wanted revision from now on; ``crowded``: as many drain as may."""
+    if before is None or before == wanted or existing.is_lost(before):
+        return True
+    if wanted == existing.previous.active_revision:
+        # Somebody led the Service away by hand: what was the active one is so again at once.
+        return True
+    return existing.ready(wanted) >= wanted_pods and not crowded
+
+
+def _of(wanted: Rendered, known: Mapping[str, Revision]) -> Revision:
+    """Return the wanted revision as it is known, or a new one."""
+    new = Revision(revision=wanted.revision, phase=Phase.WARMING, rendering=wanted.rendering)
+    return known.get(wanted.revision, new).model_copy(update={"rendering": wanted.rendering})
 
 
 def retire(existing: Existing, *, terms: Terms, now: datetime, in_use: bool) -> Rollout:
@@ -95,6 +104,9 @@ def retire(existing: Existing, *, terms: Terms, now: datetime, in_use: bool) -> 
     for name, revision in known.items():
         if name == before and in_use:
             revisions[name] = draining.clear(revision, Phase.ACTIVE)
+        elif name == before and revision.phase is Phase.WARMING:
+            # The operator died between the flip and the status: there may be sessions.
+            revisions[name] = draining.begin(revision, now, seconds=terms.drain_seconds)
         else:
             revisions[name] = _let_go(existing, revision, terms=terms, now=now)
     return Rollout(

@@ -92,7 +92,9 @@ def test_what_a_pod_is_let_out_to_lets_it_in(made: Stack) -> None:
         for rule in policy["ingress"]:
             for source in _own(rule.get("from", ())):
                 into |= {(source, component, numbers[component, port["port"]]) for port in rule["ports"]}
-    assert out == into
+    # A balancer that is not there, but may come, has neither pods nor a policy.
+    there = policies(made).keys()
+    assert {way for way in out if way[1] in there} == {way for way in into if way[0] in there}
 
 
 def _own(peers: list[Manifest]) -> set[str]:
@@ -115,11 +117,13 @@ def test_audio_goes_to_speech_recognition_and_nowhere_else(balancer: Balancer) -
         assert ports <= {50051, 8080, 53}
 
 
-def test_only_gateways_reach_speech_recognition_or_only_the_balancer_where_there_is_one() -> None:
-    assert callers(with_policies(), "asr", "grpc") == [pods(Component.GATEWAY)]
-    balanced = with_policies(balancer="Nginx")
-    assert callers(balanced, "asr", "grpc") == [pods(Component.BALANCER)]
-    assert callers(balanced, "asr-lb", "grpc") == [pods(Component.GATEWAY)]
+@pytest.mark.parametrize("balancer", list(Balancer))
+def test_no_cut_gateways_and_the_balancer_reach_speech_recognition_whichever_is_asked_for(balancer: Balancer) -> None:
+    """After a change revisions that use the one live beside revisions that use the other, for up to three hours."""
+    made = with_policies(balancer=balancer)
+    assert callers(made, "asr", "grpc") == [pods(Component.GATEWAY), pods(Component.BALANCER)]
+    if balancer is Balancer.NGINX:
+        assert callers(made, "asr-lb", "grpc") == [pods(Component.GATEWAY)]
 
 
 def test_everybody_reaches_the_client_port_unless_namespaces_are_named() -> None:

@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from streamstack_operator.facts import ObjectKey
+from streamstack_operator.model.spec import StreamingStackSpec
 from streamstack_operator.model.status import Phase, StreamingStackStatus
 from streamstack_operator.names import Component
 from support.simulated import SimPod, Simulated, spec, upgraded
-from support.stack_specs import RELEASE
+from support.stack_specs import RELEASE, specs
 
 ENGLISH = {"name": "english", "engine": "Sphinx"}
 PRO = {"name": "pro", "engine": "Sphinx"}
@@ -193,3 +194,15 @@ class Cluster(RuleBasedStateMachine):
 
 TestCluster = Cluster.TestCase
 TestCluster.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@settings(max_examples=40, deadline=None)
+@given(specs())
+def test_every_spec_settles_and_then_nothing_more_is_planned(wanted: StreamingStackSpec) -> None:
+    it = Simulated(wanted)
+    it.settle(4)
+    planned = it.planned()
+    assert (planned.scale, planned.delete, planned.events, planned.credential) == ((), (), (), None)
+    assert planned.status == it.status
+    assert it.condition("Ready") == ("True", "Running")
+    assert it.condition("Progressing") == ("False", "Settled")

@@ -12,6 +12,8 @@ from support.simulated import Simulated
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 MONTH_SECONDS = 2_592_000.0
+SLOWEST_SECONDS = 151.0
+"""A kubelet's sync period with all its jitter, its cache, and the service's second."""
 
 
 def pod(uid: str, component: Component = Component.GATEWAY, ip: str | None = "10.0.0.1") -> PodFacts:
@@ -76,19 +78,20 @@ class Rotation(RuleBasedStateMachine):
         self.known: CredentialFacts | None = None
         self.tokens: tuple[int, ...] = ()
         self.history: list[tuple[float, tuple[int, ...]]] = []
-        self.files: dict[str, tuple[float, tuple[int, ...]]] = {}
+        self.files: dict[str, int] = {}
+        """Which entry of the history a pod has."""
         self.requests = 0
 
     @initialize(pods=st.integers(1, 4))
     def start(self, pods: int) -> None:
         self.look()
         for number in range(pods):
-            self.files[str(number)] = (self.now, self.tokens)
+            self.files[str(number)] = len(self.history) - 1
 
     @rule()
     def look(self) -> None:
         """A pass of the operator."""
-        accepting = frozenset(uid for uid, (_, file) in self.files.items() if self.tokens and self.tokens[-1] in file)
+        accepting = frozenset(uid for uid in self.files if self.tokens[-1] in self._file(uid))
         known = None
         if self.known is not None:
             known = CredentialFacts(self.known.stage, self.known.since_seconds, self.known.requested, accepting)
@@ -116,25 +119,28 @@ class Rotation(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         """No kubelet takes longer than it may to hand out what has changed."""
         self.now += seconds
-        for uid, (read_at, file) in self.files.items():
-            due = [tokens for since, tokens in self.history if since > read_at and self.now - since >= 151]
-            if due:
-                self.files[uid] = (self.now, due[-1]) if due[-1] != file else (read_at, file)
+        due = [number for number, (since, _) in enumerate(self.history) if self.now - since >= SLOWEST_SECONDS]
+        for uid, has in self.files.items():
+            self.files[uid] = max(has, *due, 0)
 
     @rule(data=st.data())
     def a_kubelet_is_early(self, data: st.DataObject) -> None:
         uid = data.draw(st.sampled_from(sorted(self.files)))
-        self.files[uid] = (self.now, self.tokens)
+        self.files[uid] = len(self.history) - 1
 
     @rule(number=st.integers(5, 9))
     def a_pod_starts(self, number: int) -> None:
-        self.files.setdefault(str(number), (self.now, self.tokens))
+        self.files.setdefault(str(number), len(self.history) - 1)
 
     @invariant()
     def everybody_can_talk_to_everybody(self) -> None:
-        for caller, (_, sends) in self.files.items():
-            for callee, (_, accepts) in self.files.items():
+        for caller in self.files:
+            for callee in self.files:
+                sends, accepts = self._file(caller), self._file(callee)
                 assert sends[0] in accepts, f"{caller} has {sends}, {callee} has {accepts}"
+
+    def _file(self, uid: str) -> tuple[int, ...]:
+        return self.history[self.files[uid]][1]
 
 
 TestRotation = Rotation.TestCase

@@ -106,6 +106,18 @@ def test_unknown_is_busy_a_pod_that_goes_and_cannot_be_asked_keeps_its_revision(
     assert old in it.deployments()
 
 
+def test_unknown_is_busy_a_pod_that_only_the_deployment_knows_of_keeps_its_revision() -> None:
+    """A cache of pods may lag behind; the Deployment's own count says that there is one."""
+    it, old = rolled()
+    it.pods = {uid: pod for uid, pod in it.pods.items() if pod.revision != old}
+    for _ in range(5):
+        it.now += timedelta(seconds=20)
+        planned = it.planned()
+        it.status = planned.status
+        assert planned.delete == ()
+    assert it.revision(old).sessions is None
+
+
 def test_a_pod_in_which_nothing_runs_keeps_nothing() -> None:
     it, old = rolled()
     pod = it.gateways(old)[0]
