@@ -86,6 +86,7 @@ async def speech_targets(stack: Stack) -> list[str]:
     return [*servers, *balancers]
 
 
+@pytest.mark.parametrize("balancer", ["Gateway"], indirect=True)  # words are counted below, with either
 async def test_the_words_of_a_reading_survive_the_deletion_of_the_pod_that_hears_them(
     sphinx: Stack, tmp_path: Path
 ) -> None:
