@@ -317,11 +317,18 @@ async def test_the_servers_death_is_told_once_and_typed(asr: FakeAsr, rig: Rig) 
 
 
 async def test_a_wrong_credential_is_a_typed_loss() -> None:
+    # Where a write of ours meets the server's refusal, gRPC now and then forgets the refusal and names itself
+    # (grpc/aio/_call.py, set_internal_error). The gateway connects again either way, and hears it then.
+    forgotten = [(Loss.RPC_FAILED, "Internal error from Core")]
+    losses = forgotten
     async with FakeAsr(accepts=lambda bearer: bearer == "Bearer right") as asr:
-        rig = Rig(asr, bearer="Bearer wrong")
-        await rig.until(lambda: rig.losses)
-        assert rig.losses == [(Loss.UNAUTHENTICATED, "expected the stack's credential")]
-        await rig.close()
+        for _ in range(10):
+            if losses == forgotten:
+                rig = Rig(asr, bearer="Bearer wrong")
+                await rig.until(lambda rig=rig: rig.losses)
+                losses = rig.losses
+                await rig.close()
+    assert losses == [(Loss.UNAUTHENTICATED, "expected the stack's credential")]
 
 
 async def test_nobody_at_the_address_is_a_typed_loss() -> None:
