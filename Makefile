@@ -5,7 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint lock contract images images-all e2e clean
+.PHONY: venv demo test lint lock contract images images-all e2e clean
+
+# The environment that everything else makes when it needs it.
+venv: $(STAMP)
 
 # The stack as processes on loopback, and a recording through it. `make demo ONCE=1` stops after the recording.
 demo: $(STAMP)

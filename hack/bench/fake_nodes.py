@@ -25,6 +25,8 @@ from streamstack_common.sessions_report import SessionsReport
 NETWORK = ipaddress.ip_network("198.18.0.0/15")
 NODE = "paper"
 INTERNAL_PORT, LICENSE_PORT = 8090, 8080
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+RENEW_SECONDS = 10.0
 AT_ONCE = 16
 
 
@@ -83,14 +85,29 @@ async def _license(_request: web.Request) -> web.Response:
 async def kubelets(api: ApiServer, namespace: str) -> AsyncIterator[None]:
     """Run every pod of a namespace as soon as it is made, and let go of those that are deleted."""
     await api.create("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
-    running = asyncio.create_task(_run(api, namespace))
+    tasks = [asyncio.create_task(_live(api)), asyncio.create_task(_run(api, namespace))]
     try:
         yield
     finally:
-        running.cancel()
-        await asyncio.wait([running])
-        if not running.cancelled() and (error := running.exception()):
-            raise error
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+
+async def _live(api: ApiServer) -> None:
+    """Renew the node's Lease: the pods of a node that does not are said to be not ready, then evicted (KEP-589)."""
+    ready = {"type": "Ready", "status": "True", "reason": "OnPaper", "lastHeartbeatTime": _now(), "message": ""}
+    await api.patch(f"/api/v1/nodes/{NODE}/status", {"status": {"conditions": [ready]}})
+    spec = {"holderIdentity": NODE, "leaseDurationSeconds": 40}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NODE}, "spec": spec}
+    await api.create(LEASES, lease)
+    while True:
+        renewed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        await api.patch(f"{LEASES}/{NODE}", {"spec": {"renewTime": renewed}})
+        await asyncio.sleep(RENEW_SECONDS)
 
 
 async def _run(api: ApiServer, namespace: str) -> None:
@@ -117,10 +134,13 @@ async def _start(api: ApiServer, pod: dict[str, Any], address: str) -> None:
     metadata = {"name": pod["metadata"]["name"]}
     binding = {"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target}
     await api.create(f"{_path(pod)}/binding", binding)
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    ready = {"type": "Ready", "status": "True", "lastTransitionTime": now}
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": _now()}
     status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": [ready]}
     await api.patch(f"{_path(pod)}/status", {"status": status})
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _path(pod: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 
 sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in ("", "hack", "tests"))
@@ -68,6 +69,13 @@ async def on_cluster(operator: Operator, folder: Path, *, times: int, idle_secon
         await idle(operator, stack, seconds=idle_seconds)
 
 
+async def stoppable(work: Coroutine[None, None, None]) -> None:
+    """Have SIGTERM end the work as Ctrl-C does: what was started is stopped on the way out."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await task
+
+
 def main() -> None:
     """Measure once."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -78,10 +86,9 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=200, help="changes of each kind, with --control-plane")
     parser.add_argument("--idle-seconds", type=float, default=180.0, help="how long to look at stacks that are left be")
     options = parser.parse_args()
-    # As Ctrl-C does: what was started is stopped on the way out.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.control_plane:
-        asyncio.run(many_stacks.run(options.stacks, idle_seconds=options.idle_seconds, changes=options.changes))
+        work = many_stacks.run(options.stacks, idle_seconds=options.idle_seconds, changes=options.changes)
+        asyncio.run(stoppable(work))
         return
     cache = Cache()
     steps = Steps(cache.logs / "operator-figures")
@@ -89,7 +96,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="streamstack-bench-") as folder:
         helm = Helm(gotools.build("helm", cache=cache, steps=steps), facts.kubeconfig, Path(folder))
         with installed(facts, helm) as operator:
-            asyncio.run(on_cluster(operator, Path(folder), times=options.times, idle_seconds=options.idle_seconds))
+            work = on_cluster(operator, Path(folder), times=options.times, idle_seconds=options.idle_seconds)
+            asyncio.run(stoppable(work))
 
 
 if __name__ == "__main__":

@@ -175,8 +175,14 @@ def _env(options: argparse.Namespace, cache: Cache, _progress: Progress) -> int:
 
 
 def _missing_on_path(programs: Sequence[Path]) -> list[str]:
-    """Return folders of programs that were built here because the machine has none."""
-    return [str(path.parent) for path in programs if path.exists() and shutil.which(path.name) is None]
+    """Return folders of programs that were built here because the machine has none, or an older one."""
+    return [str(path.parent) for path in programs if path.exists() and not _is_found(path)]
+
+
+def _is_found(program: Path) -> bool:
+    """Tell whether a shell that types the name gets this program, or an own Helm; a kubectl may be too old."""
+    found = shutil.which(program.name)
+    return found is not None and (program.name == "helm" or Path(found).samefile(program))
 
 
 def _engine_of(name: str, cache: Cache) -> Docker | None:

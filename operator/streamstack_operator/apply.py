@@ -13,7 +13,15 @@ from typing import Any, Final
 
 from streamstack_operator.cache import Cache
 from streamstack_operator.facts import Manifest, ObjectKey, Problem, Scale, Stack
-from streamstack_operator.kube import ConflictError, ForbiddenError, InvalidError, Kube, NotFoundError, QuotaError
+from streamstack_operator.kube import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    Kube,
+    KubeError,
+    NotFoundError,
+    QuotaError,
+)
 from streamstack_operator.names import Reason
 from streamstack_operator.owners import is_controlled_by
 
@@ -112,17 +120,17 @@ class Applier:
         return None
 
 
-def refused(key: ObjectKey, error: Exception) -> Problem:
+def refused(key: ObjectKey, error: KubeError) -> Problem:
     """Return what a refusal of the API server means for a person."""
     match error:
         case QuotaError():
-            return Problem(Reason.QUOTA, f"{key}: {error}: raise the namespace's quota, or ask for less")
+            return Problem(Reason.QUOTA, f"{key}: {error.message}: raise the namespace's quota, or ask for less")
         case ForbiddenError():
-            return Problem(Reason.FORBIDDEN, f"{key}: {error}: grant the operator this, as its chart does")
+            return Problem(Reason.FORBIDDEN, f"{key}: {error.message}: grant the operator this, as its chart does")
         case NotFoundError():
-            return Problem(Reason.REFUSED, f"{key}: {error}: this cluster does not serve {key.api_version}")
+            return Problem(Reason.REFUSED, f"{key}: {error.message}: this cluster does not serve {key.api_version}")
         case _:
-            return Problem(Reason.REFUSED, f"{key}: {error}")
+            return Problem(Reason.REFUSED, f"{key}: {error.message}")
 
 
 def essence(manifest: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,9 +1,9 @@
 """Puts together what there is of a stack: from the cache of what is watched, and by asking its pods."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from streamstack_operator.cache import Cache
 from streamstack_operator.credentials import CredentialClashError, Credentials, StackCredential
@@ -12,6 +12,12 @@ from streamstack_operator.kube import ForbiddenError, Kube
 from streamstack_operator.names import Reason
 from streamstack_operator.pods import pod_facts
 from streamstack_operator.scrape import Scraper
+
+FAILED_MOUNT: Final = "FailedMount"
+"""kubernetes pkg/kubelet/events/event.go."""
+
+ASKED_ABOUT: Final = 3
+"""Pods of one stack whose Events are read in a pass: they wait for the same."""
 
 
 @dataclass
@@ -27,7 +33,7 @@ class Observer:
     async def look(self, stack: Stack, *, now: datetime) -> Observed:
         """Return what there is. Raises ApiUnavailableError."""
         objects = self.cache.children(stack.uid)
-        pods = pod_facts(self.cache.pods(stack.namespace, stack.name))
+        pods = await self._explained(stack, pod_facts(self.cache.pods(stack.namespace, stack.name)))
         failures = list(workload_failures(objects))
         credential = None
         try:
@@ -58,6 +64,19 @@ class Observer:
             missing_secrets=observed.missing_secrets,
             failures=observed.failures,
         )
+
+    async def _explained(self, stack: Stack, pods: tuple[PodFacts, ...]) -> tuple[PodFacts, ...]:
+        """Say of pods that wait for a volume which one it is: a kubelet tells that in Events alone."""
+        waiting = [pod for pod in pods if pod.ip is None and pod.problem is None and not pod.terminating]
+        told = {}
+        for pod in waiting[:ASKED_ABOUT]:
+            try:
+                messages = await self.kube.events_of_pod(pod.name, reason=FAILED_MOUNT, namespace=stack.namespace)
+            except ForbiddenError:
+                break
+            if messages:
+                told[pod.uid] = Problem(Reason.VOLUME_MISSING, f"pod {pod.name}: {messages[-1]}")
+        return tuple(replace(pod, problem=told.get(pod.uid, pod.problem)) for pod in pods)
 
     async def _missing_secrets(self, stack: Stack, pods: tuple[PodFacts, ...]) -> tuple[str, ...]:
         """Return which Secrets that the spec names are not there; asked only while something is not running."""

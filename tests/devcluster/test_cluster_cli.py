@@ -62,6 +62,18 @@ def test_programs_built_here_come_on_the_path_where_the_machine_has_none(
     assert _missing_on_path([planned, built]) == []
 
 
+def test_a_kubectl_that_was_chosen_comes_before_another_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, other = tmp_path / "chosen/kubectl", tmp_path / "other/kubectl"
+    for program in (chosen, other):
+        program.parent.mkdir()
+        program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(other.parent))
+    assert _missing_on_path([chosen]) == [str(chosen.parent)]
+    assert _missing_on_path([other]) == []
+
+
 def test_no_cluster_is_a_status_of_its_own(tmp_path: Path) -> None:
     done = hack("cluster", "status", cache=tmp_path)
     assert (done.returncode, done.stdout) == (1, "there is no cluster\n")

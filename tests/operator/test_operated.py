@@ -297,3 +297,41 @@ async def test_a_pod_that_cannot_run_is_said_with_its_reason(place: Operated) ->
         assert "gone:1" in said["message"]
         place.kubelet.problem = lambda _pod: None
         await place.is_ready(wanted)
+
+
+async def test_a_volume_that_a_pod_waits_for_is_said_as_its_kubelet_says_it(place: Operated) -> None:
+    """A kubelet tells it in Events alone: here a key of the license that its Secret does not have."""
+    creating = {"name": "it", "image": "it:1", "imageID": "", "ready": False, "restartCount": 0}
+    creating["state"] = {"waiting": {"reason": "ContainerCreating"}}
+    place.kubelet.problem = lambda pod: creating if pod.component == "license-proxy" else None
+    await place.give_license()
+    wanted = stack(license={"secretName": "demo-license", "key": "nothere.jwt"})
+    async with place.operator():
+        await place.apply(wanted)
+
+        async def is_made() -> bool:
+            return bool(place.kubelet.of("license-proxy"))
+
+        await place.until(is_made)
+        (pod,) = place.kubelet.of("license-proxy")
+        about = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "namespace": place.namespace.namespace}
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": "mount"},
+            "involvedObject": about,
+            "type": "Warning",
+            "reason": "FailedMount",
+            "message": "references non-existent secret key: nothere.jwt",
+        }
+        await place.namespace.create(event)
+
+        async def said() -> bool:
+            conditions = ((await place.now(wanted)).get("status") or {}).get("conditions") or []
+            return any("non-existent secret key: nothere.jwt" in each["message"] for each in conditions)
+
+        await place.until(said)
+        ready = await place.condition(wanted, "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "VolumeMissing")
+        place.kubelet.problem = lambda _pod: None
+        await place.is_ready(wanted)

@@ -41,6 +41,14 @@ GATEWAY_API: Object = {
         ],
     },
 }
+CREATING = {
+    "name": "it",
+    "image": "it:1",
+    "imageID": "",
+    "ready": False,
+    "restartCount": 0,
+    "state": {"waiting": {"reason": "ContainerCreating"}},
+}
 EVERYTHING = {
     "balancer": "Nginx",
     "ingress": {"host": "speech.example.com"},
@@ -131,7 +139,10 @@ async def test_every_right_of_the_chart_is_used_in_a_stacks_life_and_none_is_mis
         async with place.operator():
             wanted = stack(**EVERYTHING)
             await place.give_license()
+            place.kubelet.problem = lambda pod: CREATING if pod.component == "gateway" else None
             await place.apply(wanted)
+            await place.settles(wanted, "ASRAvailable", status="True")
+            place.kubelet.problem = lambda _pod: None
             await place.is_ready(wanted)
             # Everything that can go, goes: ingress, route, balancer, policies, a pool, the old revisions.
             await place.apply(stack(**LESS))

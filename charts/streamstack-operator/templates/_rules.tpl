@@ -24,7 +24,7 @@ whoever may list them reads them all. What lives as long as its stack is deleted
   verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [list, create] # list: which volume a pod waits for is told in Events alone
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch]

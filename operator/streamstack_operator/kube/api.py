@@ -184,6 +184,14 @@ class Kube:
         manifest = event_manifest(about, event, now=now)
         await self._ask("create", "POST", EVENT, namespace=manifest["metadata"]["namespace"], body=manifest)
 
+    async def events_of_pod(self, pod: str, *, reason: str, namespace: str) -> Sequence[str]:
+        """Return the messages of a pod's Events with a reason, in the order they were made."""
+        about = f"involvedObject.kind=Pod,involvedObject.name={pod},reason={reason}"
+        query = {"fieldSelector": about, "limit": str(PAGE)}
+        page = await self._ask("list", "GET", EVENT, namespace=namespace, query=query, seconds=LIST_SECONDS)
+        found = sorted(page["items"], key=lambda event: str(event["metadata"].get("creationTimestamp")))
+        return [str(event.get("message")) for event in found]
+
     async def create(self, manifest: Mapping[str, Any], *, namespace: str) -> Manifest:
         """Make an object that is not there yet. Raises ConflictError when it is."""
         key = ObjectKey.of(manifest)

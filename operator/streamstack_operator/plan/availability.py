@@ -14,6 +14,7 @@ GRAVITY: Final = (
     Reason.VOLUME_MISSING,
     Reason.CRASHING,
     Reason.QUOTA,
+    Reason.REFUSED,
 )
 """Most telling first: what a person has to do something about, before what may be its consequence."""
 

@@ -41,12 +41,13 @@ def valid(stack: Stack, observed: Observed, found: Availability) -> Finding:
     """Return LicenseValid; its reason is the license's state where there is one."""
     wanted, kind = stack.spec.license, Condition.LICENSE_VALID
     if wanted.secret_name in observed.missing_secrets:
+        keys = [key for key in (wanted.key, wanted.extra_keys_key) if key is not None]
         command = f"kubectl --namespace {stack.namespace} create secret generic {wanted.secret_name}"
         return no(
             kind,
             Reason.LICENSE_SECRET_MISSING,
             f"there is no Secret {wanted.secret_name}; make it with the license under the key {wanted.key}: "
-            f"{command} --from-file={wanted.key}=FILE",
+            f"{command} {' '.join(f'--from-file={key}=FILE' for key in keys)}",
         )
     if observed.license is None:
         return unknown(kind, Reason.LICENSE_UNKNOWN, f"no license proxy answers; {found.message}")
