@@ -7,7 +7,6 @@ the event that shows the new revision's Deployment. Clock and watch are this scr
 
 import asyncio
 import os
-import random
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -173,10 +172,10 @@ async def _measure(bench: Bench, *, idle_seconds: float, changes: int) -> None:
     say(f"{count} stacks of 4 pods applied, until all are Ready", f"{time.monotonic() - began:.0f} s")
     await _idle(bench, idle_seconds)
     before = await bench.figures()
-    chosen = random.Random(1).choices(bench.stacks, k=changes)  # noqa: S311 - not a secret
-    scaled = [await bench.scaled(name, 3 + number) for number, name in enumerate(chosen)]
+    turns = [(number // count, bench.stacks[number % count]) for number in range(changes)]
+    scaled = [await bench.scaled(name, 3 + turn) for turn, name in turns]
     spread("one pool scaled after the other, until its Deployment shows it", scaled)
-    revised = [await bench.revised(name, 33 + number) for number, name in enumerate(chosen)]
+    revised = [await bench.revised(name, 33 + turn) for turn, name in turns]
     spread("one gateway template changed after the other, until its Deployment is there", revised)
     passes("passes meanwhile", before, await bench.figures())
     await bench.settled()
