@@ -10,8 +10,10 @@ import contextvars
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+import aiohttp
 import kopf
 
 from streamstack_operator.facts import Manifest
@@ -66,8 +68,8 @@ def make_registry(
         manifest: Any = event["object"]
         (gone if event["type"] == DELETED else seen)(manifest)
 
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        return _connection(await access())
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return _connections(await access())
 
     kopf.on.login(registry=registry, id="login")(login)
     for kind in WATCHED:
@@ -99,10 +101,18 @@ def make_settings() -> kopf.OperatorSettings:
     return settings
 
 
-Tasks = dict[asyncio.Task[Any], None]
-"""A set that knows what came first."""
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What one run of kopf made: tasks that have not ended, the oldest first, and connections by what they log in with.
 
-_made_by_kopf: contextvars.ContextVar[Tasks | None] = contextvars.ContextVar("made_by_kopf", default=None)
+    The same login gets the same connections, closed or not: that is how kopf knows one that was refused before.
+    """
+
+    tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
+    connections: dict[Access, kopf.AiohttpSession] = field(default_factory=dict)
+
+
+_made_by_kopf: contextvars.ContextVar[_Made | None] = contextvars.ContextVar("made_by_kopf", default=None)
 
 
 async def watch(registry: kopf.OperatorRegistry, *, namespaces: Collection[str], stop: Callable[[], None]) -> None:
@@ -113,7 +123,7 @@ async def watch(registry: kopf.OperatorRegistry, *, namespaces: Collection[str],
     ``kopf.run_tasks`` would end every younger task of this event loop, ours too (kopf docs/embedding.rst). So what kopf
     makes is told by the context that tasks inherit, and ended here.
     """
-    loop, made = asyncio.get_running_loop(), Tasks()
+    loop, made = asyncio.get_running_loop(), _Made()
     context = contextvars.copy_context()
     context.run(_made_by_kopf.set, made)
     loop.set_task_factory(_task)
@@ -140,27 +150,31 @@ def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, /, **more: Any) -> as
     task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **more)
     made = more["context"].get(_made_by_kopf) if more.get("context") else _made_by_kopf.get()
     if made is not None:
-        made[task] = None
-        task.add_done_callback(made.pop)
+        made.tasks[task] = None
+        task.add_done_callback(made.tasks.pop)
     return task
 
 
-async def _end(spawning: asyncio.Task[Collection[asyncio.Task[Any]]], made: Tasks) -> None:
-    """End root tasks, which end most of what they made and close connections; then what is left, the oldest first.
+async def _end(spawning: asyncio.Task[Collection[asyncio.Task[Any]]], made: _Made) -> None:
+    """End root tasks, which end most of what they made; then what is left, the oldest first; then connections.
 
     A scan that is cancelled leaves its requests behind, an orchestrator that fails its watchers, and a watcher that is
     cancelled while it changes streams takes no notice (kopf 1.45.2: scanning.py, orchestration.py, streaming_block in
     watching.py). Whoever made a task ends it properly if asked first, so they are asked one by one, and again.
+    Connections are closed here because kopf closes only those it knew of when its roots ended, and only if they did so
+    undisturbed (startup_cleanup_activities in running.py).
     """
     roots = await spawning
     for task in roots:
         task.cancel()
     await asyncio.wait(roots, timeout=PATIENCE_SECONDS)
-    while made:
-        oldest = next((task for task in made if task not in roots), next(iter(made)))
+    while made.tasks:
+        oldest = next((task for task in made.tasks if task not in roots), next(iter(made.tasks)))
         if oldest not in roots:
             oldest.cancel()
         await asyncio.wait({oldest}, timeout=PATIENCE_SECONDS)
+    for connections in made.connections.values():
+        await connections.aiohttp_session.close()
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
@@ -176,18 +190,26 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
         raise asyncio.CancelledError
 
 
-def _connection(access: Access) -> kopf.ConnectionInfo:
-    scheme, _, token = (access.authorization or "").strip().rpartition(" ")
-    return kopf.ConnectionInfo(
-        server=access.server,
-        ca_path=access.ca_file,
-        insecure=not access.verify,
-        scheme=scheme or None,
-        token=token or None,
-        certificate_path=access.certificate_file,
-        private_key_path=access.key_file,
-        proxy_url=access.proxy,
-    )
+def _connections(access: Access) -> kopf.AiohttpSession:
+    """Return connections that log in as ``access`` says, closed with the run of kopf that asked for them."""
+    made = _made_by_kopf.get()
+    if made is None:
+        raise LookupError("kopf logs in outside of watch()")
+    if access not in made.connections:
+        secure = kopf.ConnectionInfo(
+            server=access.server,
+            ca_path=access.ca_file,
+            insecure=not access.verify,
+            certificate_path=access.certificate_file,
+            private_key_path=access.key_file,
+        )
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=secure.as_ssl_context()),
+            headers={"Authorization": access.authorization} if access.authorization else {},
+            proxy=access.proxy,
+        )
+        made.connections[access] = kopf.AiohttpSession(server=access.server, aiohttp_session=session)
+    return made.connections[access]
 
 
 class _Outages(logging.Filter):
