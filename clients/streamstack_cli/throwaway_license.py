@@ -47,6 +47,7 @@ def make(folder: Path, *, lifetime_seconds: int = LIFETIME_SECONDS) -> Throwaway
             "max_sessions": 10_000,
             "models": ["*"],
             "trust_window_seconds": LIFETIME_SECONDS,
+            "offline": True,
         },
         key,
         algorithm="EdDSA",

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from streamstack_cli import exit_codes
 from streamstack_cli.__main__ import main
 from streamstack_cli.trial import TrialError, fill, settings
-from streamstack_license_proxy.keyring import parse_jwks, vendor_keyring
-from streamstack_license_proxy.license import verify
+from streamstack_common.keyring import parse_jwks
+from streamstack_common.license import verify
+from streamstack_license_proxy.vendor_keys import vendor_keyring
 
 EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text()
 

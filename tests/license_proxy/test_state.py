@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamstack_common.license import ExpiredError, ForgedSignatureError, NotYetValidError, verify
 from streamstack_common.license_status import LicenseState
-from streamstack_license_proxy.license import ExpiredError, ForgedSignatureError, NotYetValidError, verify
 from streamstack_license_proxy.state import standing
 from support.signer import EXP, NBF, Signer
 

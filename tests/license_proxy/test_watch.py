@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from streamstack_common.license_status import LicenseState
-from streamstack_license_proxy.license import (
+from streamstack_common.license import (
     MAX_LICENSE_BYTES,
     MissingLicenseError,
     OversizedLicenseError,
     UnreadableLicenseError,
 )
+from streamstack_common.license_status import LicenseState
 from streamstack_license_proxy.watch import LicenseWatch, read_license
 from support.signer import EXP, NBF, Signer
 

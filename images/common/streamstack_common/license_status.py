@@ -1,4 +1,4 @@
-"""What the license proxy's ``GET /v1/status`` answers: written by the proxy, read by gateways and the operator.
+"""What the license proxy's ``GET /v1/status`` and ``GET /v1/license`` answer: read by gateways and the operator.
 
 Field names, states and the timestamps' format are the seed's (reference/assemblyai-protocol.md 13.5).
 """
@@ -6,11 +6,15 @@ Field names, states and the timestamps' format are the seed's (reference/assembl
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import not_
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
 STATUS_PATH: Final = "/v1/status"
+LICENSE_PATH: Final = "/v1/license"
+
+Billing = Literal["flat", "usage"]
+"""``flat`` reports no usage."""
 
 
 class LicenseState(StrEnum):
@@ -54,3 +58,28 @@ class LicenseStatus(BaseModel):
     trust_expiration: Timestamp | None
     extra_keys: bool = Field(False, exclude_if=not_)
     """Keys beside the vendor's are accepted (``LICENSE_EXTRA_KEYS_FILE``)."""
+
+
+class LicenseReport(BaseModel):
+    """Body of ``/v1/license``: the status, the authentic license whether valid now or not, and why it is Failed.
+
+    What a gateway asks for: ``billing``, ``max_sessions`` (of the whole stack, None is no limit) and ``models`` (``*``
+    is any) are what it enforces. All of them are None without an authentic license.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    state: LicenseState
+    last_successful_checkin: Timestamp | None = None
+    trust_expiration: Timestamp | None = None
+    customer: str | None = None
+    license_id: str | None = None
+    billing: Billing | None = None
+    max_sessions: Annotated[int, Field(ge=1)] | None = None
+    models: tuple[str, ...] | None = None
+    trust_window_seconds: int | None = None
+    offline: bool | None = None
+    valid_from: Timestamp | None = None
+    expires_at: Timestamp | None = None
+    cause: str | None = None
+    reason: str | None = None

@@ -4,8 +4,8 @@ import asyncio
 
 from streamstack_common import logs, process
 from streamstack_common.credential import Credential, CredentialError
+from streamstack_common.keyring import KeyringError
 from streamstack_common.settings import load, refuse_start
-from streamstack_license_proxy.keyring import KeyringError
 from streamstack_license_proxy.service import load_keyring, serve
 from streamstack_license_proxy.settings import LicenseProxySettings
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from pydantic import BaseModel
 
 from streamstack_common.internal_http import InternalHttp
-from streamstack_common.license_status import STATUS_PATH, LicenseState, Timestamp
+from streamstack_common.license_status import LICENSE_PATH, STATUS_PATH, LicenseReport
 from streamstack_license_proxy.state import Standing
 from streamstack_license_proxy.watch import LicenseWatch
 
@@ -15,31 +15,16 @@ HEALTH_PATH = "/health"
 """Open without a credential: the seed's Compose file probes it with curl."""
 
 
-class LicenseReport(BaseModel):
-    """Body of ``/v1/license``: the authentic license, valid now or not, and why the state is Failed."""
-
-    state: LicenseState
-    customer: str | None = None
-    license_id: str | None = None
-    billing: str | None = None
-    max_sessions: int | None = None
-    models: tuple[str, ...] | None = None
-    trust_window_seconds: int | None = None
-    valid_from: Timestamp | None = None
-    expires_at: Timestamp | None = None
-    cause: str | None = None
-    reason: str | None = None
-
-    @classmethod
-    def of(cls, standing: Standing) -> "LicenseReport":
-        """Report a standing."""
-        facts: dict[str, object] = {"state": standing.state}
-        if standing.license is not None:
-            facts |= standing.license.model_dump(exclude={"nbf", "exp", "iat"})
-            facts |= {"valid_from": standing.license.valid_from, "expires_at": standing.license.expires_at}
-        if standing.failure is not None:
-            facts |= {"cause": standing.failure.cause, "reason": str(standing.failure)}
-        return cls.model_validate(facts)
+def report_of(standing: Standing) -> LicenseReport:
+    """Report a standing."""
+    facts: dict[str, object] = standing.status(extra_keys=False).model_dump()
+    if standing.license is not None:
+        facts |= standing.license.model_dump(include={"customer", "license_id", "billing", "max_sessions", "models"})
+        facts |= standing.license.model_dump(include={"trust_window_seconds", "offline"})
+        facts |= {"valid_from": standing.license.valid_from, "expires_at": standing.license.expires_at}
+    if standing.failure is not None:
+        facts |= {"cause": standing.failure.cause, "reason": str(standing.failure)}
+    return LicenseReport.model_validate(facts)
 
 
 class LicenseApi:
@@ -53,7 +38,7 @@ class LicenseApi:
         """Serve on a port, which has to leave :data:`HEALTH_PATH` open."""
         http.get(HEALTH_PATH, self._health)
         http.get(STATUS_PATH, self._status)
-        http.get("/v1/license", self._license)
+        http.get(LICENSE_PATH, self._license)
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -62,7 +47,7 @@ class LicenseApi:
         return _json(self._watch.standing().status(extra_keys=self._extra_keys))
 
     async def _license(self, _request: web.Request) -> web.Response:
-        return _json(LicenseReport.of(self._watch.standing()))
+        return _json(report_of(self._watch.standing()))
 
 
 def _json(body: BaseModel) -> web.Response:

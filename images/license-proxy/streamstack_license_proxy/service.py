@@ -7,9 +7,10 @@ from prometheus_client import CollectorRegistry
 from streamstack_common import process
 from streamstack_common.credential import Credential
 from streamstack_common.internal_http import InternalHttp, base_url
+from streamstack_common.keyring import Keyring, KeyringError, parse_jwks
 from streamstack_license_proxy.api import HEALTH_PATH, LicenseApi, register_metrics
-from streamstack_license_proxy.keyring import Keyring, KeyringError, parse_jwks, vendor_keyring
 from streamstack_license_proxy.settings import LicenseProxySettings
+from streamstack_license_proxy.vendor_keys import vendor_keyring
 from streamstack_license_proxy.watch import LicenseWatch
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ Check-ins with the authority will join here as a third input; until then no time
 from dataclasses import dataclass
 from datetime import datetime
 
+from streamstack_common.license import License, LicenseError
 from streamstack_common.license_status import LicenseState, LicenseStatus
-from streamstack_license_proxy.license import License, LicenseError
 
 Reading = License | LicenseError
 """The license file: authentic, or why not."""

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from streamstack_common.license_status import LicenseState
-from streamstack_license_proxy.keyring import Keyring
-from streamstack_license_proxy.license import (
+from streamstack_common.keyring import Keyring
+from streamstack_common.license import (
     MAX_LICENSE_BYTES,
     LicenseError,
     MissingLicenseError,
@@ -20,6 +19,7 @@ from streamstack_license_proxy.license import (
     UnreadableLicenseError,
     verify,
 )
+from streamstack_common.license_status import LicenseState
 from streamstack_license_proxy.state import Reading, Standing, standing
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Public keys that may sign licenses: the vendor's, shipped in the package, and more where asked for.
+"""Public keys that may sign licenses and what a license authority answers: the vendor's, and more where asked for.
 
 A key is for one algorithm, so that no token can choose how it is checked (RFC 8725 3.1).
 """
@@ -6,7 +6,6 @@ A key is for one algorithm, so that no token can choose how it is checked (RFC 8
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Final
 
 import jwt
@@ -36,12 +35,6 @@ class Keyring:
             if kid in self.keys:
                 raise KeyringError(f"extra keys: kid {kid!r} is the vendor's; expected another name")
         return Keyring({**self.keys, **more}, extra=True)
-
-
-def vendor_keyring() -> Keyring:
-    """Return the keys that ship in the package."""
-    document = files("streamstack_license_proxy").joinpath("keys", "vendor.jwks.json").read_bytes()
-    return Keyring(parse_jwks(document, source="vendor keys"))
 
 
 def parse_jwks(document: bytes, *, source: str) -> dict[str, jwt.PyJWK]:

@@ -2,12 +2,13 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from streamstack_license_proxy.keyring import ALGORITHMS, Keyring
+from streamstack_common.keyring import ALGORITHMS, Keyring
+from streamstack_common.license_status import Billing
 
 AUDIENCE: Final = "streamstack"
 MAX_LICENSE_BYTES: Final = 64 * 1024
@@ -100,14 +101,17 @@ class License(BaseModel):
 
     customer: str = Field(alias="sub", min_length=1, max_length=256)
     license_id: str = Field(alias="jti", min_length=1, max_length=256)
-    billing: Literal["flat", "usage"]
-    """``flat`` reports no usage."""
+    billing: Billing
     max_sessions: int | None = Field(None, ge=1)
     """Sessions at once in the whole stack; None is no limit."""
     models: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = Field(min_length=1, strict=False)
     """Names of the models that may be served; ``*`` is any."""
     trust_window_seconds: int = Field(ge=0, le=366 * 86_400)
     """How long a good check-in with the authority is trusted after contact is lost."""
+    authority: Annotated[str, Field(pattern=r"^https?://[^\s]{1,240}$")] | None = Field(None, alias="iss")
+    """Base URL of the authority that issued it and answers check-ins; a proxy may be told another way to it."""
+    offline: bool = False
+    """Valid by its signature and dates alone: no check-in is asked for, and none is made."""
     nbf: NumericDate
     exp: NumericDate
     iat: NumericDate

@@ -6,7 +6,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamstack_license_proxy.keyring import KeyringError, parse_jwks, vendor_keyring
+from streamstack_common.keyring import KeyringError, parse_jwks
+from streamstack_license_proxy.vendor_keys import vendor_keyring
 from support.signer import Signer, base64url
 
 SIGNER = Signer()

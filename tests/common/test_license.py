@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamstack_license_proxy.keyring import Keyring
-from streamstack_license_proxy.license import (
+from streamstack_common.keyring import Keyring
+from streamstack_common.license import (
     MAX_LICENSE_BYTES,
     AlgorithmNotAllowedError,
     BadClaimsError,
