@@ -3,7 +3,9 @@
 import asyncio
 import re
 import threading
+import time
 import wave
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +60,17 @@ def recordings() -> list[tuple[bytes, str]]:
     return found
 
 
+def paced(audio: bytes) -> Iterator[bytes]:
+    """Frames of 50 ms at the pace of a microphone.
+
+    Faster, and what is left to recognise at the end takes a busy machine longer than the SDK's five seconds.
+    """
+    began_seconds = time.monotonic()
+    for start in range(0, len(audio), 1600):
+        time.sleep(max(0.0, began_seconds + start / 32_000 - time.monotonic()))
+        yield audio[start : start + 1600]
+
+
 def speak(endpoint: str, audio: bytes, **parameters: object) -> Heard:
     """Use the SDK the way its documentation does."""
     heard = Heard()
@@ -67,7 +80,7 @@ def speak(endpoint: str, audio: bytes, **parameters: object) -> Heard:
     client.on(StreamingEvents.Termination, heard.on_termination)
     client.on(StreamingEvents.Error, lambda _, error: heard.errors.append(error))
     client.connect(StreamingParameters(sample_rate=16_000, **parameters))
-    client.stream(audio[start : start + 1600] for start in range(0, len(audio), 1600))
+    client.stream(paced(audio))
     # All audio is with the gateway; the SDK's own disconnect gives up after five seconds.
     client.disconnect(terminate=True)
     return heard

@@ -1,5 +1,7 @@
 """What is asked of kopf: watches of named kinds, with labels, and nothing written anywhere."""
 
+import asyncio
+import contextvars
 import logging
 from typing import Any
 
@@ -12,7 +14,7 @@ from streamstack_operator.kube.kinds import STACK
 ACCESS = Access(
     server="https://api:6443",
     authorization="bearer abc",
-    ca_file="/ca.crt",
+    ca_file=None,
     certificate_file=None,
     key_file=None,
     verify=True,
@@ -59,13 +61,17 @@ def test_kopf_writes_no_events_and_scans_no_crds():
     assert not settings.posting.enabled
 
 
-async def test_kopf_logs_in_as_the_operator_does():
+async def test_kopf_logs_in_as_the_operator_does_and_the_same_login_is_the_same_to_it():
     registry = wiring.make_registry(seen=nothing, gone=nothing, access=access)
     (login,) = registry._activities.get_all_handlers()
-    info: Any = await login.fn()
+    context = contextvars.copy_context()
+    context.run(wiring._made_by_kopf.set, wiring._Made())
+    info: Any = await asyncio.create_task(login.fn(), context=context)
     assert info.server == "https://api:6443"
-    assert info.as_http_headers() == {"Authorization": "bearer abc"}
-    assert (info.ca_path, info.insecure) == ("/ca.crt", False)
+    async with info.aiohttp_session as http:
+        assert http.headers["Authorization"] == "bearer abc"
+        # A login that was refused is refused for good, not tried without end: kopf tells by equality.
+        assert await asyncio.create_task(login.fn(), context=context) == info
 
 
 def test_a_credential_is_not_shown():

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from streamstack_common.license_status import Timestamp
 
 USAGE_PATH: Final = "/v1/usage"
+BACKLOG_PATH: Final = "/v1/usage/backlog"
 MAX_REPORTS: Final = 200
 """Reports of one request."""
 MAX_USAGE_BYTES: Final = 512 * 1024
@@ -69,6 +70,19 @@ class UsageReceipt(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     rejected: tuple[RejectedReport, ...] = ()
+
+
+class UsageBacklog(BaseModel):
+    """Body of ``GET /v1/usage/backlog``: what one proxy's journal holds that the authority does not have yet.
+
+    Empty without usage billing. ``oldest_seconds`` is the age of its oldest record, None when there is none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    journal_id: str | None = None
+    records: Annotated[int, Field(ge=0)] = 0
+    oldest_seconds: float | None = None
 
 
 def chain_start(journal_id: str) -> bytes:
