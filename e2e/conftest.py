@@ -24,7 +24,7 @@ from devcluster.engine import ensure_engine, find_engine, stop_engine
 from devcluster.steps import Steps
 
 if TYPE_CHECKING:
-    from e2e.support.operator import Operator
+    from e2e.support.installed_operator import Operator
 
 ROOT = Path(__file__).parent.parent
 if str(ROOT) not in sys.path:
@@ -109,7 +109,7 @@ def operator(
     cluster: ClusterFacts, cache: Cache, steps: Steps, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator["Operator"]:
     """Yield the operator, installed on the cluster by helm with its chart."""
-    from e2e.support.operator import Helm, installed  # the path to it is set above
+    from e2e.support.installed_operator import Helm, installed  # the path to it is set above
 
     helm = Helm(gotools.build("helm", cache=cache, steps=steps), cluster.kubeconfig, tmp_path_factory.mktemp("helm"))
     steps.say("installing the operator")

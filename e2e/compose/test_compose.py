@@ -188,7 +188,7 @@ async def test_down_with_volumes_leaves_nothing(make_project: MakeProject) -> No
     async with removed_after(project):
         await project.do("up", "--no-start")
         left = await project.left()
-        assert {kind: len(things) for kind, things in left.items()} == {"containers": 6, "networks": 2, "volumes": 3}
+        assert {kind: len(things) for kind, things in left.items()} == {"containers": 6, "networks": 3, "volumes": 3}
     assert await project.left() == {"containers": [], "networks": [], "volumes": []}
 
 

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the images to 
 PACKAGES = {
     "gateway": "streamstack_gateway",
     "license-proxy": "streamstack_license_proxy",
+    "license-authority": "streamstack_license_authority",
     "asr-sphinx": "streamstack_asr",
     "operator": "streamstack_operator",
 }

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from e2e.support.operator import Operator
+from e2e.support.installed_operator import Operator
 from e2e.support.stack import Stack, deployed
 
 

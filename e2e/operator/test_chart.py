@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e.support import manifests
-from e2e.support.operator import STACK_CHART, Operator
+from e2e.support.installed_operator import STACK_CHART, Operator
 from e2e.support.speaker import speaking
 from e2e.support.stack import Stack, eventually, left, own_namespace
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from e2e.support.clients import run, sdk
-from e2e.support.operator import ROOT, Operator
+from e2e.support.installed_operator import ROOT, Operator
 from e2e.support.recordings import EXAMPLE, EXAMPLE_WORDS, words
 from e2e.support.speaker import ENGLISH
 from e2e.support.stack import Stack, eventually, own_namespace

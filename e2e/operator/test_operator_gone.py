@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from e2e.support.operator import Operator
+from e2e.support.installed_operator import Operator
 from e2e.support.speaker import speaking
 from e2e.support.stack import Stack
 

@@ -16,7 +16,7 @@ from e2e.support import manifests
 from e2e.support.clients import Endpoint
 from e2e.support.manifests import POOL, STACK, Manifest
 from e2e.support.neighbour import ASK
-from e2e.support.operator import Operator
+from e2e.support.installed_operator import Operator
 
 from support.certificates import write_self_signed
 
