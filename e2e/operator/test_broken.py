@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from e2e.support import manifests
-from e2e.support.manifests import pool
 from e2e.support.installed_operator import Operator
+from e2e.support.manifests import pool
 from e2e.support.stack import Stack, apply, eventually, make, own_namespace
 
 from devcluster.errors import DevError

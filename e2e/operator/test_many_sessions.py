@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from e2e.support.manifests import pool
 from e2e.support.installed_operator import Operator
+from e2e.support.manifests import pool
 from e2e.support.speaker import many_sessions, stream_silence
 from e2e.support.stack import deployed
 

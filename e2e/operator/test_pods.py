@@ -1,11 +1,18 @@
 """The pods that the operator makes, and what may be done to them."""
 
+import json
+
 import pytest
 from e2e.support.manifests import STACK
 from e2e.support.neighbour import WRITE
 from e2e.support.stack import REVISION, Stack, eventually, name_of
 
 from devcluster.errors import DevError
+
+RESOLVE = """
+import json, socket, sys
+print(json.dumps(sorted({answer[4][0] for answer in socket.getaddrinfo(sys.argv[1], None)})))
+"""
 
 
 async def test_every_pod_says_which_revision_it_belongs_to(stack: Stack) -> None:
@@ -38,6 +45,14 @@ async def test_a_pod_taken_out_of_traffic_leaves_the_service_and_stays_the_deplo
     assert {name_of(pod) for pod in await stack.pods("asr")} == {first, second}
     await stack.kubectl("label", "pod", first, "traffic=on", "--overwrite")
     await eventually(both)
+
+
+async def test_a_gateway_finds_those_it_shares_the_license_with_by_the_name_it_is_told(stack: Stack) -> None:
+    gateways = await stack.pods("gateway")
+    (container,) = gateways[0]["spec"]["containers"]
+    (peers,) = (each["value"] for each in container["env"] if each["name"] == "GATEWAY_PEERS")
+    found = await stack.python(name_of(gateways[0]), RESOLVE, peers)
+    assert json.loads(found) == sorted(pod["status"]["podIP"] for pod in gateways)
 
 
 async def test_the_journals_claim_can_be_written_by_the_license_proxy_and_its_image_cannot(stack: Stack) -> None:

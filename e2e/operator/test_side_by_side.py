@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
-from e2e.support.manifests import pool
 from e2e.support.installed_operator import Operator
+from e2e.support.manifests import pool
 from e2e.support.speaker import speaking
 from e2e.support.stack import Stack, children, eventually, left, make, own_namespace
 

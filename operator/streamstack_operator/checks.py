@@ -17,6 +17,7 @@ from streamstack_operator.crd import NAME_NO_LABEL, NAME_TOO_LONG, STACK_NAME
 from streamstack_operator.model.base import Part
 from streamstack_operator.model.gateway import Gateway
 from streamstack_operator.model.ingress import ADDRESS, HOST_MESSAGE, HttpRoute, Ingress
+from streamstack_operator.model.license import Authority, License
 from streamstack_operator.model.pool import KNOWN_MODELS, MODELS_BY_POOL, TAKEN_FOLDERS, ModelVolume, Pool
 from streamstack_operator.model.spec import StreamingStackSpec
 from streamstack_operator.model.status import StreamingStackStatus
@@ -248,6 +249,16 @@ TWINS: Final[Mapping[type[Part], Mapping[str, Callable[[Any], bool]]]] = {
         "limits.maxConnections must not be below capacity": lambda it: it.limits.max_connections >= it.capacity,
         "limits.bufferMegabytes must be below the memory limit: a pod that fills its buffers would be killed": (
             _buffers_fit
+        ),
+    },
+    Authority: {
+        "an endpoint without TLS needs insecure: true": lambda it: (
+            it.endpoint is None or not it.endpoint.startswith("http://") or it.insecure
+        ),
+    },
+    License: {
+        "storageClassName must be left out with ephemeral: there is no claim": lambda it: (
+            not it.ephemeral or it.storage_class_name is None
         ),
     },
     ModelVolume: {

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from streamstack_common.license_status import LicenseStatus
+from streamstack_common.license_status import LicenseReport
 from streamstack_common.sessions_report import SessionsReport
+from streamstack_common.usage import UsageBacklog
 from streamstack_operator.model.spec import StreamingStackSpec
 from streamstack_operator.model.status import StreamingStackStatus
 from streamstack_operator.names import Component, Reason
@@ -109,6 +110,18 @@ class PodFacts:
     running: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyFacts:
+    """What one license proxy says of itself; None is what it did not say.
+
+    ``extra_keys``: keys beside the vendor's are accepted. ``backlog`` is that of its own journal.
+    """
+
+    license: LicenseReport | None = None
+    extra_keys: bool = False
+    backlog: UsageBacklog | None = None
+
+
 class CredentialStage(StrEnum):
     """How far a rotation is. What the Secret's file holds, a token a line, the first is sent, all are accepted."""
 
@@ -150,14 +163,15 @@ class Observed:
     """What there is of a stack.
 
     ``objects`` are children as the API server has them, owned by this stack. ``reports`` and what is missing in them:
-    a pod without a report could not be asked, and counts as busy (DESIGN 3, unknown-is-busy). ``missing_secrets`` are
-    those that the spec names and that are not there. ``failures`` are what the API server refused in the last pass.
+    a pod without a report could not be asked, and counts as busy (DESIGN 3, unknown-is-busy). ``proxies`` are license
+    proxies by uid, those that say anything. ``missing_secrets`` are those that the spec names and that are not there.
+    ``failures`` are what the API server refused in the last pass.
     """
 
     objects: Mapping[ObjectKey, Manifest] = field(default_factory=dict)
     pods: tuple[PodFacts, ...] = ()
     reports: Mapping[str, SessionsReport] = field(default_factory=dict)
-    license: LicenseStatus | None = None
+    proxies: Mapping[str, ProxyFacts] = field(default_factory=dict)
     credential: CredentialFacts | None = None
     missing_secrets: tuple[str, ...] = ()
     failures: tuple[Problem, ...] = ()

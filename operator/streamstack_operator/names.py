@@ -75,6 +75,7 @@ class Condition(StrEnum):
     GATEWAY_AVAILABLE = "GatewayAvailable"
     ASR_AVAILABLE = "ASRAvailable"
     LICENSE_VALID = "LicenseValid"
+    USAGE_BACKLOG = "UsageBacklog"
     DRAINING = "Draining"
 
 
@@ -105,6 +106,20 @@ class Reason(StrEnum):
     LICENSE_SECRET_MISSING = "LicenseSecretMissing"  # noqa: S105 - a reason
     LICENSE_UNKNOWN = "LicenseUnknown"
     LICENSE_FAILED = "LicenseFailed"
+    LICENSE_READY = "Ready"
+    LICENSE_CONNECTED = "Connected"
+    LICENSE_OFFLINE = "Offline"
+    LICENSE_TRUST_BASED = "TrustBased"
+    LICENSE_EXPIRING_SOON = "ExpiringSoon"
+    # Usage
+    USAGE_REPORTED = "UsageReported"
+    NOT_BILLED = "NotBilled"
+    CARRIED_BY_HAND = "CarriedByHand"
+    JOURNAL_EPHEMERAL = "JournalEphemeral"
+    BACKLOG_LARGE = "BacklogLarge"
+    BACKLOG_OLD = "BacklogOld"
+    USAGE_UNKNOWN = "UsageUnknown"
+    USAGE_UNREPORTED = "UsageUnreported"
     # Progress and drains
     SETTLED = "Settled"
     APPLYING = "Applying"
@@ -120,6 +135,11 @@ def gateway(stack: str, revision: str | None = None) -> str:
     return f"{stack}-gateway" if revision is None else f"{stack}-gateway-{revision}"
 
 
+def gateway_peers(stack: str) -> str:
+    """Return the name of the headless Service by which gateways find how many of them take new sessions."""
+    return f"{stack}-gateway-peers"
+
+
 def pool(stack: str, name: str, revision: str | None = None) -> str:
     """Return the Service's name of a pool, or a revision's Deployment's."""
     return f"{stack}-asr-{name}" if revision is None else f"{stack}-asr-{name}-{revision}"
@@ -128,6 +148,11 @@ def pool(stack: str, name: str, revision: str | None = None) -> str:
 def license_proxy(stack: str) -> str:
     """Return the name of StatefulSet and Service of the license proxy."""
     return f"{stack}-license-proxy"
+
+
+def license_proxy_pod(stack: str, ordinal: int) -> str:
+    """Return the name of one of its pods, and of the host that it thinks it is."""
+    return f"{license_proxy(stack)}-{ordinal}"
 
 
 def balancer(stack: str) -> str:

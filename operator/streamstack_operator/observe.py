@@ -59,7 +59,7 @@ class Observer:
             objects=observed.objects,
             pods=observed.pods,
             reports=await self.scraper.reports(observed.pods, credential.sent),
-            license=await self.scraper.license(observed.pods, credential.sent),
+            proxies=await self.scraper.proxies(observed.pods, credential.sent),
             credential=credential.facts(accepted),
             missing_secrets=observed.missing_secrets,
             failures=observed.failures,
@@ -97,7 +97,9 @@ class Observer:
 def secrets_of(stack: Stack) -> frozenset[str]:
     """Return the Secrets that a stack's pods and ingress cannot do without."""
     spec = stack.spec
+    authority = spec.license.authority
     named = {spec.license.secret_name}
+    named |= {name for name in (authority.ca_secret_name, authority.client_certificate_secret_name) if name is not None}
     if spec.gateway.tls is not None:
         named.add(spec.gateway.tls.secret_name)
     if spec.ingress is not None and spec.ingress.tls is not None:

@@ -4,14 +4,15 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from streamstack_common.license_status import STATUS_PATH, LicenseState, LicenseStatus
+from streamstack_common.license_status import LICENSE_PATH, STATUS_PATH, LicenseReport, LicenseStatus
 from streamstack_common.sessions_report import SessionsReport
-from streamstack_operator.facts import PodFacts
+from streamstack_common.usage import BACKLOG_PATH, UsageBacklog
+from streamstack_operator.facts import PodFacts, ProxyFacts
 from streamstack_operator.names import INTERNAL_PORT, LICENSE_PORT, Component
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,9 @@ ANSWER_BYTES: Final = 256 * 1024
 """Sixteen pools are a few kilobytes; whatever is longer is no report."""
 
 SERVES_SESSIONS: Final = frozenset({Component.GATEWAY, Component.ASR})
-TRUST: Final = (LicenseState.FAILED, LicenseState.TRUST_BASED, LicenseState.READY, LicenseState.CONNECTED)
-"""Of several proxies the one that knows best speaks: a later state in this order counts more."""
+SESSIONS_PATH: Final = "/sessions"
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class Scraper:
@@ -54,12 +56,11 @@ class Scraper:
         found = await asyncio.gather(*(self._report(pod, token) for pod in asked))
         return {pod.uid: report for pod, report in zip(asked, found, strict=True) if report is not None}
 
-    async def license(self, pods: Iterable[PodFacts], token: str) -> LicenseStatus | None:
-        """Return the license's state as the proxies tell it, the best of them; None while none answers."""
+    async def proxies(self, pods: Iterable[PodFacts], token: str) -> Mapping[str, ProxyFacts]:
+        """Return what license proxies say, by uid; one that says nothing is not in it."""
         asked = [pod for pod in pods if pod.component is Component.LICENSE and pod.ip is not None]
-        bodies = await asyncio.gather(*(self._get(_url(pod), token) for pod in asked))
-        found = [status for status in map(_license, bodies) if status is not None]
-        return max(found, key=lambda status: TRUST.index(status.state), default=None)
+        found = await asyncio.gather(*(self._proxy(pod, token) for pod in asked))
+        return {pod.uid: facts for pod, facts in zip(asked, found, strict=True) if facts != ProxyFacts()}
 
     async def accepting(self, pods: Iterable[PodFacts], token: str) -> frozenset[str]:
         """Return the uids of pods that accept ``token``."""
@@ -68,16 +69,19 @@ class Scraper:
         return frozenset(pod.uid for pod, body in zip(asked, bodies, strict=True) if body is not None)
 
     async def _report(self, pod: PodFacts, token: str) -> SessionsReport | None:
-        body = await self._get(_url(pod), token)
-        if body is None:
-            return None
-        try:
-            report = SessionsReport.model_validate_json(body)
-        except ValidationError as error:
-            log.warning("%s: /sessions is no report: %s", pod.name, error.errors(include_input=False)[0]["msg"])
-            return None
+        report = _read(pod, SESSIONS_PATH, SessionsReport, await self._get(_url(pod), token))
         # Another pod at a recycled address, or a process that was started by hand.
-        return report if report.revision in {"", pod.revision} else None
+        return report if report is not None and report.revision in {"", pod.revision} else None
+
+    async def _proxy(self, pod: PodFacts, token: str) -> ProxyFacts:
+        paths = (STATUS_PATH, LICENSE_PATH, BACKLOG_PATH)
+        status, license_, backlog = await asyncio.gather(*(self._get(_license_url(pod, path), token) for path in paths))
+        said = _read(pod, STATUS_PATH, LicenseStatus, status)
+        return ProxyFacts(
+            license=_read(pod, LICENSE_PATH, LicenseReport, license_),
+            extra_keys=said is not None and said.extra_keys,
+            backlog=_read(pod, BACKLOG_PATH, UsageBacklog, backlog),
+        )
 
     async def _get(self, url: str, token: str) -> bytes | None:
         """Return the body of a 200, None for everything else: the reason does not change that nothing is known."""
@@ -95,17 +99,24 @@ class Scraper:
 
 
 def _url(pod: PodFacts) -> str:
-    host = f"[{pod.ip}]" if pod.ip and ":" in pod.ip else pod.ip
     if pod.component is Component.LICENSE:
-        return f"http://{host}:{LICENSE_PORT}{STATUS_PATH}"
-    return f"http://{host}:{INTERNAL_PORT}/sessions"
+        return _license_url(pod, STATUS_PATH)
+    return f"http://{_host(pod)}:{INTERNAL_PORT}{SESSIONS_PATH}"
 
 
-def _license(body: bytes | None) -> LicenseStatus | None:
+def _license_url(pod: PodFacts, path: str) -> str:
+    return f"http://{_host(pod)}:{LICENSE_PORT}{path}"
+
+
+def _host(pod: PodFacts) -> str | None:
+    return f"[{pod.ip}]" if pod.ip and ":" in pod.ip else pod.ip
+
+
+def _read(pod: PodFacts, path: str, kind: type[Body], body: bytes | None) -> Body | None:
     if body is None:
         return None
     try:
-        return LicenseStatus.model_validate_json(body)
+        return kind.model_validate_json(body)
     except ValidationError as error:
-        log.warning("%s is no license status: %s", STATUS_PATH, error.errors(include_input=False)[0]["msg"])
+        log.warning("%s: %s is no %s: %s", pod.name, path, kind.__name__, error.errors(include_input=False)[0]["msg"])
         return None

@@ -22,10 +22,11 @@ JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ0ZXN0In0.c2lnbmF0dXJl"
 JWKS = json.dumps({"keys": []})
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcC\n-----END EC PRIVATE KEY-----\n"
+API_KEY = "a-key-of-the-customer"
 POOLS = [{"name": "english"}]
 SMALLEST: Values = {"license": {"secretName": "license"}, "pools": POOLS}
 ALL_GIVEN: Values = {
-    "license": {"jwt": f"{JWT}\n", "extraKeys": JWKS},
+    "license": {"jwt": f"{JWT}\n", "extraKeys": JWKS, "usageApiKey": f"{API_KEY}\n"},
     "pools": POOLS,
     "gateway": {"tls": {"crt": CERTIFICATE, "key": KEY}},
     "ingress": {"host": "speech.example.com", "tls": {"crt": CERTIFICATE, "key": KEY}},
@@ -105,6 +106,23 @@ def test_a_license_from_a_file_is_put_where_the_stack_looks_for_it(helm: Helm, t
     secret = decoded(one(manifests, "Secret", license_["secretName"]))
     assert (secret[license_["key"]], secret[license_["extraKeysKey"]]) == (JWT, JWKS)
     assert license_["replicas"] == 2
+    assert "usageApiKeyKey" not in license_
+
+
+def test_an_api_key_for_usage_is_put_beside_the_license(helm: Helm) -> None:
+    manifests = helm.manifests(STACK, values=ALL_GIVEN)
+    license_ = spec_of(manifests)["license"]
+    secret = decoded(one(manifests, "Secret", license_["secretName"]))
+    assert secret[license_["usageApiKeyKey"]] == API_KEY
+    assert "usageApiKey" not in license_
+
+
+def test_what_leads_to_the_authority_reaches_the_stack_as_it_is_given(helm: Helm) -> None:
+    given = {"secretName": "license", "usageApiKeyKey": "usage", "ephemeral": True, "selfTerminateMinutes": 20}
+    authority = {"endpoint": "https://authority.example", "caSecretName": "ca", "clientCertificateSecretName": None}
+    manifests = helm.manifests(STACK, values={"pools": POOLS, "license": given | {"authority": authority}})
+    wanted = {"endpoint": "https://authority.example", "caSecretName": "ca"}
+    assert spec_of(manifests)["license"] == given | {"authority": wanted}
 
 
 @pytest.mark.parametrize("where", ["gateway", "ingress"])
@@ -141,6 +159,9 @@ def test_labels_and_annotations_of_ones_own_are_the_stacks(helm: Helm) -> None:
         ({"pools": POOLS, "license": {"jwt": JWT, "extraKeys": "keys.json"}}, "not a JWKS"),
         ({"pools": POOLS, "license": {"jwt": JWT, "key": "a"}}, "they name keys of license.secretName"),
         ({"pools": POOLS, "license": {"secretName": "a", "extraKeys": JWKS}}, "goes with license.jwt"),
+        ({"pools": POOLS, "license": {"secretName": "a", "usageApiKey": API_KEY}}, "license.usageApiKey: goes with"),
+        ({"pools": POOLS, "license": {"jwt": JWT, "usageApiKey": "my key.txt"}}, "license.usageApiKey: not an API key"),
+        ({"pools": POOLS, "license": {"jwt": JWT, "usageApiKeyKey": "a"}}, "they name keys of license.secretName"),
         ({"license": {"secretName": "a"}}, "pools: none given"),
         ({"pools": [*POOLS, *POOLS]}, 'two are named "english"'),
         ({"pools": [{"name": "dutch"}]}, '"dutch" has no model'),
@@ -195,7 +216,7 @@ def test_values_yaml_documents_every_field_with_its_default() -> None:
     documented = uncommented()
     assert documented.pop("name") == ""
     assert (documented.pop("labels"), documented.pop("annotations")) == ({}, {})
-    for name in "jwt", "extraKeys":
+    for name in "jwt", "extraKeys", "usageApiKey":
         assert documented["license"].pop(name) == ""
     documented["license"]["secretName"] = None
     (pool,) = documented["pools"]

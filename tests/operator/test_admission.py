@@ -141,6 +141,8 @@ async def test_a_name_of_thirty_characters_is_taken(namespace):
         ({}, {"storageClassName": "fast"}, "spec.license.storageClassName: Invalid value: storageClassName cannot"),
         ({"storageClassName": "fast"}, {"storageClassName": None}, "storageClassName cannot change"),
         ({"storageClassName": "fast"}, {"storageClassName": "slow"}, "storageClassName cannot change"),
+        ({}, {"ephemeral": True}, "spec.license.ephemeral: Invalid value: ephemeral cannot change"),
+        ({"ephemeral": True}, {"ephemeral": None}, "ephemeral cannot change"),
     ],
 )
 async def test_the_journals_claim_cannot_change(namespace, before, after, message):

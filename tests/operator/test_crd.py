@@ -71,7 +71,7 @@ def test_a_rule_names_a_field_that_there_is():
 
 def test_what_cannot_change_after_it_was_made_says_so():
     about_changes = [rule for node in SPEC.values() for rule in rules(node) if is_about_a_change(rule)]
-    assert {rule["fieldPath"] for rule in about_changes} == {".storage", ".storageClassName"}
+    assert {rule["fieldPath"] for rule in about_changes} == {".storage", ".storageClassName", ".ephemeral"}
     assert all("cannot change" in rule["message"] for rule in about_changes)
 
 

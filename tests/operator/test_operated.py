@@ -51,7 +51,8 @@ async def test_ten_lines_become_a_stack_whose_parts_carry_the_names_of_the_desig
         revision, pool = await place.active(wanted), await place.active(wanted, "english")
         assert await names(place, *DEPLOYMENTS) == {f"demo-gateway-{revision}", f"demo-asr-english-{pool}"}
         assert await names(place, "apps/v1", "StatefulSet") == {"demo-license-proxy"}
-        assert {"demo-gateway", "demo-asr-english", "demo-license-proxy"} <= await names(place, "v1", "Service")
+        services = {"demo-gateway", "demo-gateway-peers", "demo-asr-english", "demo-license-proxy"}
+        assert services <= await names(place, "v1", "Service")
         assert now["status"]["observedGeneration"] == now["metadata"]["generation"]
         assert now["status"]["license"]["state"] == "Connected"
         assert (now["status"]["gateway"]["ready"], now["status"]["asrReady"]) == ("1/1", "1/1")
@@ -213,6 +214,58 @@ async def test_an_operator_upgrade_creates_no_revision_until_it_is_asked_for(pla
 
         await place.until(rendered_anew)
         assert (await place.now(wanted))["status"]["rendered"] == "now"
+
+
+async def test_fewer_license_proxies_wait_until_the_authority_has_what_their_journals_hold(place: Operated) -> None:
+    two, one = ({"secretName": "demo-license", "replicas": count} for count in (2, 1))
+    async with place.operator():
+        wanted = await ready(place, stack(license=two))
+        proxies = named("StatefulSet", "demo-license-proxy", "apps/v1")
+
+        async def both_tell() -> bool:
+            return bool((await place.now(wanted))["status"]["license"].get("backlogRecords") == 0)
+
+        await place.until(both_tell)
+        _, owing = place.kubelet.of("license-proxy")
+        owing.backlog = {"records": 3, "oldest_seconds": 2.0}
+        await place.apply(stack(license=one))
+        said = await place.settles(wanted, "Progressing", status="True", reason="UsageUnreported")
+        assert owing.name in said["message"]
+        assert (await place.namespace.get(proxies))["spec"]["replicas"] == 2
+        owing.backlog = {"records": 0, "oldest_seconds": None}
+        await place.settles(wanted, "Progressing", status="False")
+        assert (await place.namespace.get(proxies))["spec"]["replicas"] == 1
+        await place.gone(named("Pod", owing.name))
+
+
+async def test_a_license_and_its_backlog_are_told_as_every_proxy_tells_them(place: Operated) -> None:
+    async with place.operator():
+        wanted = await ready(place)
+        (proxy,) = place.kubelet.of("license-proxy")
+        proxy.license = {"state": "TrustBased", "billing": "usage", "customer": "Example Ltd"}
+        proxy.backlog = {"records": 5000, "oldest_seconds": 1200.0}
+        await place.apply(stack(gateway={"replicas": 2}))  # something to look at
+        await place.settles(wanted, "LicenseValid", status="True", reason="TrustBased")
+        said = await place.settles(wanted, "UsageBacklog", status="True", reason="BacklogLarge")
+        assert "5000 records, the oldest for 20 minutes" in said["message"]
+        told = (await place.now(wanted))["status"]["license"]
+        assert (told["state"], told["customer"], told["backlogRecords"]) == ("TrustBased", "Example Ltd", 5000)
+        await place.is_ready(wanted)
+        events = {each["reason"]: each["type"] for each in await place.namespace.list("v1", "Event")}
+        assert events["LicenseTrustBased"] == events["BacklogLarge"] == "Warning"
+
+
+async def test_billed_once_a_stack_deleted_with_drain_waits_for_its_usage(place: Operated) -> None:
+    async with place.operator():
+        wanted = await ready(place, stack(drain={"onDelete": True}))
+        (proxy,) = place.kubelet.of("license-proxy")
+        proxy.backlog = {"records": 1, "oldest_seconds": 1.0}
+        await place.namespace.delete(wanted)
+        said = await place.settles(wanted, "Draining", status="True", reason="UsageUnreported")
+        assert "at the latest" in said["message"]
+        assert place.kubelet.of("gateway") == []
+        proxy.backlog = {"records": 0, "oldest_seconds": None}
+        await place.gone(wanted)
 
 
 async def test_a_paused_stack_is_left_alone(place: Operated) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from streamstack_common.license_status import LicenseState
-from streamstack_operator.facts import PodFacts
+from streamstack_common.license_status import LicenseReport, LicenseState
+from streamstack_common.usage import UsageBacklog
+from streamstack_operator.facts import PodFacts, ProxyFacts
 from streamstack_operator.names import Component
 from streamstack_operator.scrape import ANSWER_BYTES, Scraper
 
@@ -114,20 +115,64 @@ async def test_unknown_is_busy_what_cannot_be_asked_has_no_report(addresses: Cal
         stop.set()
 
 
-async def test_of_several_proxies_the_one_that_knows_best_speaks(addresses: Callable[[int], str]) -> None:
-    first, second = (a_pod(addresses(number), Component.LICENSE) for number in (1, 2))
-    known = {"state": "Connected", "last_successful_checkin": None, "trust_expiration": None}
-    async with serving(first, known | {"state": "Failed"}), serving(second, known), Scraper() as scraper:
-        status = await scraper.license([first, second, a_pod(addresses(3), Component.LICENSE)], TOKEN)
-    assert status is not None
-    assert status.state is LicenseState.CONNECTED
+def a_proxy(**bodies: Any) -> Answer:
+    """What a license proxy answers by the last part of the path; 404 for the rest, as its previous version does."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        body = bodies.get(request.path.rpartition("/")[2])
+        return web.Response(status=404) if body is None else web.json_response(body)
+
+    return answer
 
 
-async def test_no_proxy_that_answers_is_no_state(addresses: Callable[[int], str]) -> None:
+STATUS = {"state": "Connected", "last_successful_checkin": None, "trust_expiration": None}
+LICENSE = STATUS | {"billing": "usage", "customer": "Example Ltd"}
+
+
+async def test_every_proxy_is_asked_for_its_license_and_its_own_backlog(addresses: Callable[[int], str]) -> None:
+    first, second, away = (a_pod(addresses(number), Component.LICENSE) for number in (1, 2, 3))
+    one = a_proxy(status=STATUS | {"extra_keys": True}, license=LICENSE, backlog={"records": 7, "oldest_seconds": 2.5})
+    other = a_proxy(status=STATUS, license=LICENSE | {"state": "Failed", "cause": "expired"}, backlog={"records": 0})
+    async with serving(first, one), serving(second, other), Scraper() as scraper:
+        found = await scraper.proxies([first, second, away, a_pod(addresses(4))], TOKEN)
+    assert found.keys() == {first.uid, second.uid}
+    assert found[first.uid] == ProxyFacts(
+        license=LicenseReport(state=LicenseState.CONNECTED, billing="usage", customer="Example Ltd"),
+        extra_keys=True,
+        backlog=UsageBacklog(records=7, oldest_seconds=2.5),
+    )
+    assert found[second.uid].backlog == UsageBacklog()
+    report = found[second.uid].license
+    assert report is not None
+    assert (report.state, report.cause) == (LicenseState.FAILED, "expired")
+
+
+async def test_a_proxy_of_the_previous_version_tells_of_its_license_and_not_of_a_backlog(
+    addresses: Callable[[int], str],
+) -> None:
     pod = a_pod(addresses(1), Component.LICENSE)
-    async with serving(pod, {"state": "Splendid"}), Scraper() as scraper:
-        assert await scraper.license([pod], TOKEN) is None
-        assert await scraper.license([], TOKEN) is None
+    async with serving(pod, a_proxy(status=STATUS, license=LICENSE)), Scraper() as scraper:
+        found = (await scraper.proxies([pod], TOKEN))[pod.uid]
+    assert found.license is not None
+    assert found.backlog is None, "unknown, and not empty"
+
+
+@pytest.mark.parametrize("backlog", [{"records": -1}, {"records": "many"}, [], "0"], ids=str)
+async def test_unknown_is_busy_an_answer_that_makes_no_sense_is_no_backlog(
+    addresses: Callable[[int], str], backlog: Any
+) -> None:
+    pod = a_pod(addresses(1), Component.LICENSE)
+    async with serving(pod, a_proxy(license=LICENSE, backlog=backlog)), Scraper() as scraper:
+        found = (await scraper.proxies([pod], TOKEN))[pod.uid]
+    assert found.license is not None
+    assert found.backlog is None
+
+
+async def test_a_proxy_that_says_nothing_is_not_there(addresses: Callable[[int], str]) -> None:
+    pod = a_pod(addresses(1), Component.LICENSE)
+    async with serving(pod, a_proxy(license={"state": "Splendid"})), Scraper() as scraper:
+        assert await scraper.proxies([pod], TOKEN) == {}
+        assert await scraper.proxies([], TOKEN) == {}
 
 
 async def test_only_pods_that_take_the_announced_token_accept_it(addresses: Callable[[int], str]) -> None:

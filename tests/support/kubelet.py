@@ -1,9 +1,9 @@
 """What kubelets would do for a stack's pods on a control plane alone: run them, at loopback addresses, and stop them.
 
 Every pod that the controllers make is bound to a node, gets an address under 127.0.0.0/8 of its own, and a server there
-that answers on the pod's real port what the real service would: ``/sessions`` or ``/v1/status``, for callers with a
-token that the stack's Secret holds. How many sessions a pod has is the test's to say. A pod that is asked to stop goes
-when it has none, as a gateway does.
+that answers on the pod's real port what the real service would: ``/sessions``, or a license proxy's three, for callers
+with a token that the stack's Secret holds. How many sessions a pod has is the test's to say, and what its journal
+holds. A pod that is asked to stop goes when it has no session, as a gateway does.
 """
 
 import asyncio
@@ -49,7 +49,8 @@ class StandIn:
     ip: str
     sessions: int = 0
     answers: bool = True
-    license_state: str = "Connected"
+    license: dict[str, Any] = field(default_factory=lambda: {"state": "Connected", "billing": "usage"})
+    backlog: dict[str, Any] = field(default_factory=lambda: {"records": 0, "oldest_seconds": None})
     ready: bool = True
 
 
@@ -175,10 +176,8 @@ class Kubelet:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if token not in self._tokens.get(pod.stack, set()):
             return web.Response(status=401)
-        if request.path == "/v1/status":
-            return web.json_response(
-                {"state": pod.license_state, "last_successful_checkin": None, "trust_expiration": None}
-            )
+        if pod.component == "license-proxy":
+            return self._answer_of_proxy(pod, request.path)
         return web.json_response(
             {
                 "instance_id": pod.name,
@@ -192,6 +191,11 @@ class Kubelet:
                 "pools": {},
             }
         )
+
+    def _answer_of_proxy(self, pod: StandIn, path: str) -> web.StreamResponse:
+        status = {"state": pod.license["state"], "last_successful_checkin": None, "trust_expiration": None}
+        bodies = {"/v1/status": status, "/v1/license": status | pod.license, "/v1/usage/backlog": pod.backlog}
+        return web.json_response(bodies[path]) if path in bodies else web.Response(status=404)
 
 
 @asynccontextmanager

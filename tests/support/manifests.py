@@ -25,7 +25,7 @@ def everything(stack: Stack, release: Release = RELEASE) -> list[Manifest]:
     """Every child of a stack with one revision of gateways and of each pool."""
     front = gateways(stack, release)
     made = [*children.fixed(stack, release), front.deployment]
-    made += [gateway.service(stack, front.revision), gateway.budget(stack, front.revision)]
+    made += [*gateway.services(stack, front.revision), gateway.budget(stack, front.revision)]
     for pool in stack.spec.pools:
         back = servers(stack, pool, release)
         made += [back.deployment, asr.service(stack, pool, back.revision), asr.budget(stack, pool, back.revision)]

@@ -1,7 +1,8 @@
 """A cluster in memory that carries out plans: what the API server, its controllers, kubelets and clients would do.
 
 Sessions are the truth that the planner must not harm: every pod knows when each of its sessions began, whether the
-operator can ask it or not. ``cut`` collects sessions of pods that the planner ended.
+operator can ask it or not. ``cut`` collects sessions of pods that the planner ended, ``stranded`` the license proxies
+that it took away though their journals held usage, or might have.
 """
 
 import copy
@@ -12,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streamstack_common.license_status import LicenseState, LicenseStatus
+from streamstack_common.license_status import LicenseReport, LicenseState
 from streamstack_common.retirement import Admission
 from streamstack_common.sessions_report import PoolSessions, SessionsReport
+from streamstack_common.usage import UsageBacklog
 from streamstack_operator.checks import parse_status
 from streamstack_operator.facts import (
     CredentialFacts,
@@ -26,6 +28,7 @@ from streamstack_operator.facts import (
     Plan,
     PodFacts,
     Problem,
+    ProxyFacts,
     Release,
     Stack,
 )
@@ -62,6 +65,9 @@ class SimPod:
     problem: Problem | None = None
     sessions: list[datetime] = field(default_factory=list)
     pools: dict[str, PoolSessions] = field(default_factory=dict)
+    backlog: UsageBacklog | None = field(default_factory=UsageBacklog)
+    license: LicenseReport | None = None
+    """What this license proxy says, where it is not what all say."""
 
     def facts(self) -> PodFacts:
         return PodFacts(
@@ -106,13 +112,13 @@ class Simulated:
         self.objects: dict[ObjectKey, Manifest] = {}
         self.pods: dict[str, SimPod] = {}
         self.credential: CredentialFacts | None = None
-        self.license: LicenseStatus | None = LicenseStatus(
-            state=LicenseState.CONNECTED, last_successful_checkin=None, trust_expiration=None
-        )
+        self.license: LicenseReport | None = LicenseReport(state=LicenseState.CONNECTED, billing="usage")
+        """What license proxies say; None: none answers."""
         self.missing_secrets: tuple[str, ...] = ()
         self.failures: tuple[Problem, ...] = ()
         self.now = START
         self.cut: list[str] = []
+        self.stranded: list[str] = []
         self.flips = 0
         self._former: list[tuple[datetime, Manifest]] = []
         self._numbers = itertools.count(1)
@@ -149,11 +155,16 @@ class Simulated:
                 for uid, pod in self.pods.items()
                 if pod.component in told and pod.answers and pod.running
             },
-            license=self.license,
+            proxies={} if self.license is None else dict(self._proxies(self.license)),
             credential=self.credential,
             missing_secrets=self.missing_secrets,
             failures=self.failures,
         )
+
+    def _proxies(self, said: LicenseReport) -> Iterator[tuple[str, ProxyFacts]]:
+        for pod in self.of(Component.LICENSE):
+            if pod.answers and pod.running:
+                yield pod.uid, ProxyFacts(license=pod.license or said, backlog=pod.backlog)
 
     def planned(self) -> Plan:
         """Return the plan for now; nothing is carried out."""
@@ -239,9 +250,12 @@ class Simulated:
         living = [pod for pod in self.pods.values() if pod.owner == key and not pod.terminating]
         for pod in living[manifest["spec"]["replicas"] :]:
             pod.terminating = True
-        for _ in range(manifest["spec"]["replicas"] - len(living)):
+            told = pod.answers and pod.running and pod.backlog is not None and pod.backlog.records == 0
+            if pod.component is Component.LICENSE and not told:
+                self.stranded.append(pod.uid)
+        for ordinal in range(len(living), manifest["spec"]["replicas"]):
             labels = manifest["spec"]["selector"]["matchLabels"]
-            uid = f"{key.name}-{next(self._numbers)}"
+            uid = f"{key.name}-{ordinal if key.kind == 'StatefulSet' else next(self._numbers)}"
             component = Component(labels[COMPONENT])
             self.pods[uid] = SimPod(uid, component, labels.get(POOL), labels.get(REVISION), key)
 
@@ -333,10 +347,10 @@ class Simulated:
         return next(each for each in self.status.conditions if each.type == kind).message
 
 
-def upgraded(release: Release, tag: str) -> Release:
-    """Return an operator that has other images by default."""
+def upgraded(release: Release, tag: str, *, renderer: int | None = None) -> Release:
+    """Return an operator that has other images by default, and perhaps a newer renderer."""
     images = {name: image.rsplit(":", 1)[0] + f":{tag}" for name, image in release.images.items()}
-    return replace(release, version=tag, images=images)
+    return replace(release, version=tag, images=images, renderer=renderer or release.renderer)
 
 
 __all__ = ["START", "PoolStatus", "SimPod", "Simulated", "spec", "upgraded"]

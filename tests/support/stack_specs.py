@@ -9,13 +9,13 @@ from streamstack_operator.facts import Release, Stack, StackKey
 from streamstack_operator.model.base import Part
 from streamstack_operator.model.gateway import Gateway, GatewayAuth, GatewayLimits, GatewayTls
 from streamstack_operator.model.ingress import HttpRoute, Ingress, IngressProfile, IngressTls, ParentRef
+from streamstack_operator.model.license import Authority, License
 from streamstack_operator.model.pool import MODELS_BY_POOL, Engine, Gpu, ModelVolume, Pool
 from streamstack_operator.model.spec import (
     Balancer,
     Credential,
     Drain,
     Images,
-    License,
     Logging,
     LogLevel,
     NetworkPolicies,
@@ -42,7 +42,7 @@ from streamstack_operator.names import POOL_NAME_MAX
 
 RELEASE = Release(
     version="0.1.0",
-    renderer=1,
+    renderer=2,
     images={
         "gateway": "streamstack/gateway:0.1.0",
         "license-proxy": "streamstack/license-proxy:0.1.0",
@@ -266,16 +266,32 @@ SPEC_FIELDS = {
     "logging": _made(Logging, level=st.sampled_from(LogLevel), structured=st.booleans()),
     "cluster_domain": NAME,
 }
-LICENSE = _made(
-    License,
-    {"secret_name": NAME},
-    key=st.just("token"),
-    extra_keys_key=st.just("keys.json"),
-    replicas=st.integers(1, 10),
-    resources=RESOURCES,
-    storage=st.just("500Mi"),
-    storage_class_name=NAME,
-    placement=PLACEMENT,
+AUTHORITY = st.sampled_from(
+    [
+        {"endpoint": "https://authority.example"},
+        {"endpoint": "https://authority.example:8443/base", "caSecretName": "ca", "caKey": "root.pem"},
+        {"endpoint": "http://authority.calls.svc:8080", "insecure": True},
+        {"clientCertificateSecretName": "a.client"},
+    ]
+).map(Authority.model_validate)
+JOURNAL: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [{}, {"storage": "500Mi"}, {"storage": "2Gi", "storage_class_name": "fast"}, {"ephemeral": True}]
+)
+LICENSE = st.builds(
+    lambda made, journal: made.model_copy(update=journal),
+    _made(
+        License,
+        {"secret_name": NAME},
+        key=st.just("token"),
+        extra_keys_key=st.just("keys.json"),
+        usage_api_key_key=st.just("usage"),
+        authority=AUTHORITY,
+        self_terminate_minutes=st.integers(5, 60),
+        replicas=st.integers(1, 10),
+        resources=RESOURCES,
+        placement=PLACEMENT,
+    ),
+    JOURNAL,
 )
 
 

@@ -42,6 +42,10 @@ def tolerating(**toleration: Any) -> dict[str, Any]:
     return gateway(placement={"tolerations": [toleration]})
 
 
+def licensed(**fields: Any) -> dict[str, Any]:
+    return {**SMALLEST, "license": {**SMALLEST["license"], **fields}}
+
+
 def routed(**fields: Any) -> dict[str, Any]:
     route = {"hostnames": ["speech.example.com"], "parentRefs": [{"name": "outside"}], **fields}
     return {**SMALLEST, "httpRoute": route}
@@ -106,6 +110,14 @@ BROKEN_RULES = {
         "spec.pools[0].modelVolume.subPath",
         "must not contain '..'",
     ),
+    "an authority without TLS": Bad(
+        licensed(authority={"endpoint": "http://authority.example"}),
+        "spec.license.authority.endpoint",
+        "needs insecure: true",
+    ),
+    "a class of claims that there are none of": Bad(
+        licensed(ephemeral=True, storageClassName="fast"), "spec.license.storageClassName", "there is no claim"
+    ),
     "a pool of no known model": Bad(pools({"name": "french"}), "spec.pools[0].model", "model is required"),
     "a pool with the balancer's name": Bad(
         pools({"name": "lb", "model": "en-default"}), "spec.pools[0].name", "the balancer's name"
@@ -142,6 +154,17 @@ BROKEN_SCHEMA = {
     "a name no Secret can have": Bad(
         {**SMALLEST, "license": {"secretName": "My License"}}, "spec.license.secretName", "match"
     ),
+    "an authority that is no address": Bad(
+        licensed(authority={"endpoint": "authority.example"}), "spec.license.authority.endpoint", "match"
+    ),
+    "an authority with a password in its address": Bad(
+        licensed(authority={"endpoint": "https://me:secret@authority.example"}),
+        "spec.license.authority.endpoint",
+        "match",
+    ),
+    "proxies that end themselves too soon": Bad(
+        licensed(selfTerminateMinutes=4), "spec.license.selfTerminateMinutes", "greater than or equal to 5"
+    ),
     "an engine nobody knows": Bad(pool(engine="Kaldi"), "spec.pools[0].engine", "Sphinx"),
     "a number in quotes": Bad(gateway(replicas="2"), "spec.gateway.replicas", "integer"),
     "a number that is too small": Bad(gateway(capacity=0), "spec.gateway.capacity", "greater than or equal to 1"),
@@ -164,6 +187,13 @@ BAD = BROKEN_RULES | BROKEN_SCHEMA
 
 GOOD = {
     "the smallest": dict(SMALLEST),
+    "an authority of one's own": licensed(
+        authority={"endpoint": "https://authority.example/base", "caSecretName": "ca"}
+    ),
+    "an authority without TLS that is meant so": licensed(
+        authority={"endpoint": "http://authority:8080", "insecure": True}, selfTerminateMinutes=60
+    ),
+    "journals on nodes": licensed(ephemeral=True, storage="2Gi"),
     "a request as large as its limit": gateway(
         resources={"requests": {"cpu": "1", "memory": "2048Mi"}, "limits": {"cpu": 1, "memory": "2Gi"}}
     ),

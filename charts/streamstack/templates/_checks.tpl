@@ -35,8 +35,11 @@ cannot say these; what else is wrong with a value, values.schema.json says, and 
 {{- if not (regexMatch "^[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+$" (trim $license.jwt)) -}}
 {{- $problems = append $problems "license.jwt: not a signed license (a JWT: three parts with dots between); a file is passed with --set-file, not with --set" -}}
 {{- end -}}
-{{- if or $license.key $license.extraKeysKey -}}
-{{- $problems = append $problems "license.key, license.extraKeysKey: they name keys of license.secretName; with license.jwt the chart makes the Secret and names its keys" -}}
+{{- if or $license.key $license.extraKeysKey $license.usageApiKeyKey -}}
+{{- $problems = append $problems "license.key, license.extraKeysKey, license.usageApiKeyKey: they name keys of license.secretName; with license.jwt the chart makes the Secret and names its keys" -}}
+{{- end -}}
+{{- if and $license.usageApiKey (not (regexMatch "^[!-~]{8,512}$" (trim $license.usageApiKey))) -}}
+{{- $problems = append $problems "license.usageApiKey: not an API key (8 to 512 characters without spaces); a file is passed with --set-file, not with --set" -}}
 {{- end -}}
 {{- if $license.extraKeys -}}
 {{- if not (hasKey (fromJson $license.extraKeys) "keys") -}}
@@ -45,6 +48,8 @@ cannot say these; what else is wrong with a value, values.schema.json says, and 
 {{- end -}}
 {{- else if $license.extraKeys -}}
 {{- $problems = append $problems "license.extraKeys: goes with license.jwt; put the keys into the Secret of license.secretName, and their key's name into license.extraKeysKey" -}}
+{{- else if $license.usageApiKey -}}
+{{- $problems = append $problems "license.usageApiKey: goes with license.jwt; put it into the Secret of license.secretName, and its key's name into license.usageApiKeyKey" -}}
 {{- end -}}
 {{- toJson $problems -}}
 {{- end -}}

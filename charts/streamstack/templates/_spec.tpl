@@ -37,12 +37,15 @@ what makes a Secret here becomes that Secret's name.
 
 {{- define "stack.license" -}}
 {{- $given := .Values.license | default dict -}}
-{{- $license := omit (deepCopy $given) "jwt" "extraKeys" -}}
+{{- $license := omit (deepCopy $given) "jwt" "extraKeys" "usageApiKey" -}}
 {{- if $given.jwt -}}
 {{- $_ := set $license "secretName" (include "stack.secretName.license" .) -}}
 {{- $_ := set $license "key" "license.jwt" -}}
 {{- if $given.extraKeys -}}
 {{- $_ := set $license "extraKeysKey" "license-keys.json" -}}
+{{- end -}}
+{{- if $given.usageApiKey -}}
+{{- $_ := set $license "usageApiKeyKey" "usage-api-key" -}}
 {{- end -}}
 {{- end -}}
 {{- range $field, $value := $license -}}

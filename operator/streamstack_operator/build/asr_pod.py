@@ -1,4 +1,4 @@
-"""A pool's pod template, renderer 1 (images/asr/streamstack_asr/settings.py)."""
+"""A pool's pod template, renderers 1 and 2 (images/asr/streamstack_asr/settings.py)."""
 
 from typing import Final
 

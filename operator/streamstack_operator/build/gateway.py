@@ -1,4 +1,4 @@
-"""The gateways: a Deployment and a disruption budget a revision, and the Service that sends new sessions to one."""
+"""The gateways: a Deployment and a disruption budget a revision, and the Services that lead new sessions to one."""
 
 from typing import Final
 
@@ -9,10 +9,15 @@ from streamstack_operator.build.rendering import Rendered, renderer, revision_of
 from streamstack_operator.facts import Manifest, Stack
 from streamstack_operator.model.ingress import IngressProfile
 from streamstack_operator.model.status import Rendering
-from streamstack_operator.names import Component
+from streamstack_operator.names import GATEWAY_PORT, Component
 
 SERVICE_PORT: Final = 80
 SERVICE_PORT_TLS: Final = 443
+
+
+def services(stack: Stack, revision: str) -> tuple[Manifest, ...]:
+    """Return the Services that follow where new sessions go: to this revision's pods in traffic."""
+    return service(stack, revision), peers(stack, revision)
 
 
 def render(stack: Stack, rendering: Rendering) -> Rendered:
@@ -56,6 +61,24 @@ def service(stack: Stack, revision: str) -> Manifest:
                     "appProtocol": "kubernetes.io/wss" if with_tls else "kubernetes.io/ws",
                 }
             ],
+        },
+    }
+
+
+def peers(stack: Stack, revision: str) -> Manifest:
+    """Return the headless Service whose addresses are the gateways that share what a license allows.
+
+    They are those that new sessions may come to: the same pods as behind the clients' Service.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(stack, names.gateway_peers(stack.name), Component.GATEWAY),
+        "spec": {
+            "clusterIP": "None",
+            "selector": in_traffic(stack, Component.GATEWAY, revision=revision),
+            # Nobody connects: gateways count the addresses.
+            "ports": [{"name": "ws", "port": GATEWAY_PORT, "targetPort": "ws", "protocol": "TCP"}],
         },
     }
 

@@ -1,4 +1,4 @@
-"""The gateways' pod template, renderer 1 (images/gateway/streamstack_gateway/settings.py)."""
+"""The gateways' pod templates, by renderer (images/gateway/streamstack_gateway/settings.py)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -48,15 +48,25 @@ def session_limit(gateway: Gateway) -> int:
     return SESSIONS_PER_CAPACITY * gateway.capacity if given is None else given
 
 
-def template(stack: Stack, default_image: str, revision: str) -> Manifest:
-    """Return the pod template of a revision."""
+def template_1(stack: Stack, default_image: str, revision: str) -> Manifest:
+    """Return the pod template of a revision as renderer 1 makes it."""
+    return _template(stack, default_image, revision, variables=_variables(stack, revision))
+
+
+def template_2(stack: Stack, default_image: str, revision: str) -> Manifest:
+    """Return the pod template of a revision as renderer 2 makes it: its gateways share a license's session limit."""
+    peers = {"GATEWAY_PEERS": host(stack, names.gateway_peers(stack.name))}
+    return _template(stack, default_image, revision, variables=_variables(stack, revision) | peers)
+
+
+def _template(stack: Stack, default_image: str, revision: str, *, variables: Mapping[str, str | None]) -> Manifest:
     spec = stack.spec
     volumes = _volumes(stack)
     serving = container(
         stack,
         name="gateway",
         image=spec.images.gateway or default_image,
-        env=environment(_variables(stack, revision), spec.gateway.env),
+        env=environment(variables, spec.gateway.env),
         ports={"ws": GATEWAY_PORT, "internal": INTERNAL_PORT},
         resources=requests_and_limits(spec.gateway.resources),
         volumes=volumes,

@@ -31,7 +31,10 @@ class Renderer:
     """Stack, pool, default image, revision."""
 
 
-RENDERERS: Final[Mapping[int, Renderer]] = {1: Renderer(gateway_pod.template, asr_pod.template)}
+RENDERERS: Final[Mapping[int, Renderer]] = {
+    1: Renderer(gateway_pod.template_1, asr_pod.template),
+    2: Renderer(gateway_pod.template_2, asr_pod.template),
+}
 """A version that was released never changes: what it renders would be a new revision of every stack there is."""
 
 NEWEST: Final = max(RENDERERS)

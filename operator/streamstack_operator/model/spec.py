@@ -5,9 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from streamstack_operator.model.base import DataKey, Image, Name, Part, Quantity, Strings, rule, with_rules
+from streamstack_operator.model.base import Image, Name, Part, Strings, rule, with_rules
 from streamstack_operator.model.gateway import Gateway
 from streamstack_operator.model.ingress import HttpRoute, Ingress
+from streamstack_operator.model.license import License
 from streamstack_operator.model.pool import KNOWN_MODELS, MODELS_BY_POOL, Pool
 from streamstack_operator.model.workload import Placement, Resources, resources
 
@@ -19,38 +20,6 @@ class Balancer(StrEnum):
     """The gateway, by the free slots that pods report."""
     NGINX = "Nginx"
     """An nginx that routes on X-Model-Version, as the original stack does."""
-
-
-class License(Part):
-    """The license, and the proxy that checks it and keeps the journal of usage."""
-
-    # Templates of a StatefulSet's claims cannot change.
-    model_config = with_rules(
-        rule(
-            "self.storage == oldSelf.storage",
-            "storage cannot change: enlarge the PersistentVolumeClaims themselves, or make another StreamingStack",
-            field=".storage",
-        ),
-        rule(
-            "has(self.storageClassName) == has(oldSelf.storageClassName) && "
-            "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-            "storageClassName cannot change: make another StreamingStack",
-            field=".storageClassName",
-        ),
-    )
-
-    secret_name: Name = Field(description="Secret in the stack's namespace that holds the license")
-    key: DataKey = Field("license.jwt", description="key in that Secret of the license")
-    extra_keys_key: DataKey | None = Field(
-        None, description="key in that Secret of a JWKS: public keys accepted beside the vendor's; the status tells"
-    )
-    replicas: int = Field(1, ge=1, le=10, description="proxies; each has a journal on a claim of its own")
-    resources: Resources = Field(
-        default_factory=lambda: resources(cpu="1", memory="2Gi"), description="requests and limits of the container"
-    )
-    storage: Quantity = Field("1Gi", description="size of each journal's claim")
-    storage_class_name: Name | None = Field(None, description="StorageClass of the claims; the cluster's default")
-    placement: Placement = Field(default_factory=Placement, description="where pods may run")
 
 
 class Nginx(Part):

@@ -89,11 +89,31 @@ class PoolStatus(ComponentStatus):
 
 
 class LicenseReport(Part):
-    """What the license proxy says."""
+    """What the license proxies say."""
 
-    state: str = Field("Unknown", description="Ready, Connected, TrustBased, Failed, or Unknown while no proxy answers")
-    last_successful_checkin: Moment | None = Field(None, description="last good check-in with the license authority")
-    trust_expiration: Moment | None = Field(None, description="when a state that is trusted ends")
+    state: str = Field(
+        "Unknown",
+        description="Ready, Connected, TrustBased, Failed, or Unknown while no proxy answers; of several proxies the "
+        "best one's, and LicenseValid names those that say worse",
+    )
+    customer: str | None = Field(None, description="whose license it is, as last told")
+    license_id: str | None = Field(None, description="which one it is, as last told")
+    billing: str | None = Field(None, description="flat or usage, as last told")
+    expires_at: Moment | None = Field(None, description="when the license ends, as last told")
+    last_successful_checkin: Moment | None = Field(
+        None, description="last good check-in with the license authority; while all is well to five minutes"
+    )
+    trust_expiration: Moment | None = Field(
+        None, description="until when the license is trusted without another one; to five minutes as well"
+    )
+    backlog_records: int | None = Field(
+        None,
+        description="records of usage in all journals that the authority does not have yet; unknown while a proxy "
+        "cannot be asked",
+    )
+    backlog_oldest_seconds: int | None = Field(
+        None, description="age of the oldest of them, in whole minutes; 0 below one; unknown as the records are"
+    )
     extra_keys: bool = Field(False, description="keys beside the vendor's are accepted")
     ready: str = Field("0/0", description="proxies ready and wanted")
 
@@ -126,5 +146,8 @@ class StreamingStackStatus(Part):
     balancer_ready: str | None = Field(None, description="balancer pods ready and wanted, with `balancer: Nginx`")
     license: LicenseReport = Field(default_factory=LicenseReport, description="what the license proxy says")
     credential: CredentialStatus | None = Field(None, description="where the credential is in its life")
+    drain_deadline: Moment | None = Field(
+        None, description="when a stack that was deleted with `drain.onDelete` goes at the latest"
+    )
     rendered: str | None = Field(None, description="value of the last render annotation that was obeyed")
     version: str = Field("", description="version of the operator that wrote this")

@@ -24,6 +24,9 @@ CREDENTIAL_MADE: Final = "CredentialMade"
 CREDENTIAL_ROTATING: Final = "CredentialRotating"
 CREDENTIAL_ROTATED: Final = "CredentialRotated"
 
+ENDING_LICENSE: Final = frozenset({Reason.LICENSE_TRUST_BASED, Reason.LICENSE_EXPIRING_SOON})
+"""The license holds, and will not for long."""
+
 QUIET: Final = frozenset({Reason.STARTING, Reason.SETTLED, Reason.PREVIOUS_REVISIONS_DRAINING})
 """Reasons that say nothing a person has to act on."""
 
@@ -95,16 +98,29 @@ def _turns(previous: StreamingStackStatus, new: StreamingStackStatus) -> Iterato
     license_valid = _changed(previous, new, Condition.LICENSE_VALID)
     if license_valid is not None:
         yield from _license(*license_valid)
+    backlog = _changed(previous, new, Condition.USAGE_BACKLOG)
+    if backlog is not None:
+        yield from _usage(*backlog)
     draining = _changed(previous, new, Condition.DRAINING)
-    if draining is not None and draining[1].reason == Reason.STACK_DRAINING:
-        yield _normal(Reason.STACK_DRAINING, draining[1].message)
+    if draining is not None and draining[1].reason in {Reason.STACK_DRAINING, Reason.USAGE_UNREPORTED}:
+        yield _normal(draining[1].reason, draining[1].message)
 
 
 def _license(before: StackCondition | None, now: StackCondition) -> Iterator[StackEvent]:
     if now.status is ConditionStatus.TRUE:
-        yield _normal(f"License{now.reason}", now.message)
+        event = _warning if now.reason in ENDING_LICENSE else _normal
+        yield event(f"License{now.reason}", now.message)
     elif now.status is ConditionStatus.UNKNOWN and before is not None and before.status is ConditionStatus.TRUE:
         yield _warning(now.reason, now.message)
+
+
+def _usage(before: StackCondition | None, now: StackCondition) -> Iterator[StackEvent]:
+    was = before is not None and before.status is ConditionStatus.TRUE
+    if now.status is ConditionStatus.TRUE and not was:
+        yield _warning(now.reason, now.message)
+    elif now.status is ConditionStatus.FALSE and (was or now.reason == Reason.JOURNAL_EPHEMERAL):
+        event = _warning if now.reason == Reason.JOURNAL_EPHEMERAL else _normal
+        yield event(now.reason, now.message)
 
 
 def _revisions(previous: StreamingStackStatus, new: StreamingStackStatus) -> Iterator[StackEvent]:

@@ -20,7 +20,7 @@ from streamstack_operator.facts import (
 from streamstack_operator.model.spec import Balancer
 from streamstack_operator.model.status import ConditionStatus, StreamingStackStatus
 from streamstack_operator.names import ANNOTATION_RECONCILE, ANNOTATION_ROTATE, RECONCILE_DISABLED, Condition, Reason
-from streamstack_operator.plan import credential, deletion, retained
+from streamstack_operator.plan import credential, deletion, retained, usage
 from streamstack_operator.plan.conditions import Finding, conditions, find, no
 from streamstack_operator.plan.events import events
 from streamstack_operator.plan.leftovers import Kept, leftovers
@@ -51,11 +51,13 @@ def plan(stack: Stack, observed: Observed, release: Release, *, now: datetime) -
     wanted = {ObjectKey.of(manifest) for manifest in apply}
     step = _credential(stack, observed, now=now)
     missing = [key for key in sorted(wanted) if key not in observed.objects]
-    new = report(stack, observed, release, parts, balanced=balanced, missing=missing, now=now)
+    owed = usage.usage(stack, observed)
+    new = report(stack, observed, release, parts, balanced=balanced, missing=missing, owed=owed, now=now)
+    replicas = _replicas(stack, parts, balanced=balanced, proxies=usage.size(stack, owed).replicas)
     return Plan(
         status=new,
         apply=apply,
-        scale=tuple(scales(_replicas(stack, parts, balanced=balanced), observed.objects, wanted)),
+        scale=tuple(scales(replicas, observed.objects, wanted)),
         delete=(*(key for part in parts for key in part.rollout.delete), *_leftovers(stack, observed, wanted, parts)),
         credential=step,
         finalizer=stack.spec.drain.on_delete,
@@ -110,13 +112,13 @@ def _apply(stack: Stack, release: Release, parts: tuple[Part, ...], *, balanced:
     return (
         *(manifest for manifest in fixed if manifest["kind"] not in EDGE),
         *(manifest for part in ordered for manifest in part.rollout.apply),
-        *(part.rollout.service for part in ordered if part.rollout.service is not None),
+        *(service for part in ordered for service in part.rollout.services),
         *(manifest for manifest in fixed if manifest["kind"] in EDGE),
     )
 
 
-def _replicas(stack: Stack, parts: tuple[Part, ...], *, balanced: bool) -> dict[ObjectKey, int]:
-    found = {ObjectKey("apps/v1", "StatefulSet", names.license_proxy(stack.name)): stack.spec.license.replicas}
+def _replicas(stack: Stack, parts: tuple[Part, ...], *, balanced: bool, proxies: int) -> dict[ObjectKey, int]:
+    found = {ObjectKey("apps/v1", "StatefulSet", names.license_proxy(stack.name)): proxies}
     if balanced:
         found[ObjectKey("apps/v1", "Deployment", names.balancer(stack.name))] = stack.spec.nginx.replicas
     for part in parts:

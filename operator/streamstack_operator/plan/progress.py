@@ -15,13 +15,15 @@ class Facts:
     """What progress is judged by.
 
     ``missing`` are children that are wanted and not there; ``warming`` tells of each component how far the revision is
-    that is to take over, or the active one; ``waiting`` names components whose new revision has to wait.
+    that is to take over, or the active one; ``waiting`` names components whose new revision has to wait;
+    ``unreported`` says why there are more license proxies than are asked for, None where there are not.
     """
 
     failures: Sequence[Problem]
     missing: Sequence[ObjectKey]
     warming: Sequence[Availability]
     waiting: Sequence[str]
+    unreported: str | None = None
 
 
 def progressing(facts: Facts, status: StreamingStackStatus) -> Finding:
@@ -51,6 +53,8 @@ def _moves(facts: Facts) -> Iterator[Finding]:
         yield yes(Condition.PROGRESSING, Reason.WARMING, "; ".join(each.message for each in late))
     if facts.missing:
         yield yes(Condition.PROGRESSING, Reason.APPLYING, f"being made: {', '.join(map(str, facts.missing))}")
+    if facts.unreported is not None:
+        yield yes(Condition.PROGRESSING, Reason.USAGE_UNREPORTED, facts.unreported)
 
 
 def _rests(status: StreamingStackStatus) -> Finding:

@@ -1,13 +1,15 @@
 """What a person is told of a stack: the status with its numbers, conditions and summary."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from streamstack_operator.facts import ObjectKey, Observed, Release, Stack
 from streamstack_operator.model.status import ComponentStatus, Phase, PoolStatus, StreamingStackStatus
 from streamstack_operator.names import ANNOTATION_RENDER, Condition
-from streamstack_operator.plan import availability, licensing, progress, readiness, status, summary
+from streamstack_operator.plan import availability, licensing, progress, readiness, status, summary, usage
 from streamstack_operator.plan.conditions import Finding, conditions
 from streamstack_operator.plan.parts import Part, renews
+from streamstack_operator.plan.usage import Usage
 
 
 def report(
@@ -18,9 +20,13 @@ def report(
     *,
     balanced: bool,
     missing: list[ObjectKey],
+    owed: Usage,
     now: datetime,
 ) -> StreamingStackStatus:
-    """Return the status. ``balanced`` tells whether there is a balancer, ``missing`` are children yet to be made."""
+    """Return the status. ``balanced`` tells whether there is a balancer, ``missing`` are children yet to be made.
+
+    ``owed`` is what is known of usage.
+    """
     balancer = status.balancer(stack, observed) if balanced else None
     proxies = licensing.proxies(stack, observed)
     new = status.numbers(
@@ -30,13 +36,17 @@ def report(
         pools=[_pool(part) for part in parts[1:]],
         rest={
             "balancer_ready": None if balancer is None else balancer.text,
-            "license": licensing.report(observed.license, proxies),
+            "license": usage.told(licensing.report(stack, observed, proxies), owed),
             "credential": status.credential(observed.credential),
             "rendered": _rendered(stack, parts),
+            "drain_deadline": None,
         },
     )
     new = status.settled(stack.status, new)
-    found = _findings(stack, observed, parts, new, missing=missing)
+    facts = _facts(stack, observed, parts, missing=missing, owed=owed)
+    found = {finding.type: finding for finding in _findings(observed, parts, new, facts)}
+    found[Condition.LICENSE_VALID] = licensing.valid(stack, observed, proxies, now=now)
+    found[Condition.USAGE_BACKLOG] = usage.backlog(stack, owed, new.license)
     ready = readiness.ready(found, failures=observed.failures, missing=missing, proxies=proxies, balancer=balancer)
     said = conditions(stack.status.conditions, [ready, *found.values()], generation=stack.generation, now=now)
     return summary.summed_up(new.model_copy(update={"conditions": said}))
@@ -56,26 +66,29 @@ def _rendered(stack: Stack, parts: tuple[Part, ...]) -> str | None:
     return stack.annotations[ANNOTATION_RENDER] if done else stack.status.rendered
 
 
-def _findings(
-    stack: Stack, observed: Observed, parts: tuple[Part, ...], new: StreamingStackStatus, *, missing: list[ObjectKey]
-) -> dict[Condition, Finding]:
+def _facts(
+    stack: Stack, observed: Observed, parts: tuple[Part, ...], *, missing: list[ObjectKey], owed: Usage
+) -> progress.Facts:
     asked = [part for part in parts if part.wanted]
-    serving = [_serving(part, observed) for part in asked]
-    facts = progress.Facts(
+    waits = usage.size(stack, owed).waits
+    return progress.Facts(
         failures=observed.failures,
         missing=missing,
         warming=[_warming(part, observed) for part in asked],
         waiting=[part.existing.label for part in asked if part.rollout.waits],
+        unreported=waits,
     )
-    found = [
-        readiness.accepted(observed.failures),
-        progress.progressing(facts, new),
-        availability.gateways(serving[0]),
-        availability.pools(serving[1:]),
-        licensing.valid(stack, observed, licensing.proxies(stack, observed)),
-        progress.draining(new),
-    ]
-    return {finding.type: finding for finding in found}
+
+
+def _findings(
+    observed: Observed, parts: tuple[Part, ...], new: StreamingStackStatus, facts: progress.Facts
+) -> Iterator[Finding]:
+    serving = [_serving(part, observed) for part in parts if part.wanted]
+    yield readiness.accepted(observed.failures)
+    yield progress.progressing(facts, new)
+    yield availability.gateways(serving[0])
+    yield availability.pools(serving[1:])
+    yield progress.draining(new)
 
 
 def _serving(part: Part, observed: Observed) -> availability.Availability:

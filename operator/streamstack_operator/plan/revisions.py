@@ -35,7 +35,7 @@ class Rollout:
     active: str | None
     revisions: tuple[Revision, ...]
     apply: tuple[Manifest, ...] = ()
-    service: Manifest | None = None
+    services: tuple[Manifest, ...] = ()
     replicas: Mapping[ObjectKey, int] | None = None
     delete: tuple[ObjectKey, ...] = ()
     waits: bool = False
@@ -203,7 +203,7 @@ def _rollout(
         active=active,
         revisions=_measured(existing, revisions, targets),
         apply=tuple(_manifests(existing, blueprint, revisions.values(), made)),
-        service=None if active is None else blueprint.service(active),
+        services=() if active is None else blueprint.services(active),
         replicas={key: targets[name] for name, key in scaled.items() if key is not None},
         delete=_ended(existing, revisions.values()),
         waits=waits,

@@ -1,5 +1,6 @@
 """The status's numbers: put together from what was found, and kept still where they hardly change."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
@@ -7,6 +8,7 @@ from streamstack_operator.facts import CredentialFacts, Observed, Release, Stack
 from streamstack_operator.model.status import (
     ComponentStatus,
     CredentialStatus,
+    LicenseReport,
     PoolStatus,
     Revision,
     StreamingStackStatus,
@@ -15,12 +17,19 @@ from streamstack_operator.names import Component
 from streamstack_operator.plan import moments
 from streamstack_operator.plan.availability import Availability, availability, of_revision
 from streamstack_operator.plan.revisions import Rollout
+from streamstack_operator.plan.usage import BACKLOG_RECORDS
 from streamstack_operator.plan.workloads import Existing
 
 SMALL_CHANGE: Final = 0.1
 """Share of the number last written within which another one is not written: a busy stack's sessions come and go with
 every pass, and every write is a request. Zero and unknown are told at once. What is decided is decided by the numbers
 themselves, never by those in the status."""
+
+CHECKIN_SECONDS: Final = 300.0
+"""How far a license's times have to move to be written anew while its state stays; they move with every check-in."""
+
+FEW_RECORDS: Final = 100
+"""Up to here one backlog is like another: batches go every few seconds, and these are on their way."""
 
 Status = TypeVar("Status", bound=ComponentStatus)
 
@@ -93,10 +102,41 @@ def numbers(
 
 
 def settled(previous: StreamingStackStatus, new: StreamingStackStatus) -> StreamingStackStatus:
-    """Return the new status with the numbers of sessions last written where they hardly changed (``SMALL_CHANGE``)."""
+    """Return the new status with numbers last written where they hardly changed (``SMALL_CHANGE``)."""
     before = {pool.name: pool for pool in previous.pools}
     pools = [_settled(before.get(pool.name), pool) for pool in new.pools]
-    return new.model_copy(update={"gateway": _settled(previous.gateway, new.gateway), "pools": pools})
+    gateway, license_ = _settled(previous.gateway, new.gateway), _license(previous.license, new.license)
+    return new.model_copy(update={"gateway": gateway, "pools": pools, "license": license_})
+
+
+def _license(previous: LicenseReport, new: LicenseReport) -> LicenseReport:
+    """Every check-in moves its times and every batch its backlog: they are told when they say something new."""
+    kept: dict[str, object] = {"backlog_records": _records(previous.backlog_records, new.backlog_records)}
+    kept["backlog_oldest_seconds"] = _kept(previous.backlog_oldest_seconds, new.backlog_oldest_seconds)
+    if previous.state == new.state and _moved_seconds(previous, new) < CHECKIN_SECONDS:
+        kept["last_successful_checkin"] = previous.last_successful_checkin
+        kept["trust_expiration"] = previous.trust_expiration
+    return new.model_copy(update=kept)
+
+
+def _records(previous: int | None, new: int | None) -> int | None:
+    if not previous or not new:
+        return new
+    if max(previous, new) <= FEW_RECORDS:
+        return previous
+    return new if (previous > BACKLOG_RECORDS) != (new > BACKLOG_RECORDS) else _kept(previous, new)
+
+
+def _moved_seconds(previous: LicenseReport, new: LicenseReport) -> float:
+    """How much later the times of a license are than those last written: of both, whichever moved more."""
+    moved = []
+    for name in ("last_successful_checkin", "trust_expiration"):
+        before, now = moments.read(getattr(previous, name)), moments.read(getattr(new, name))
+        if before is not None and now is not None:
+            moved.append(abs((now - before).total_seconds()))
+        elif before is not now:
+            return math.inf
+    return max(moved, default=0.0)
 
 
 def _settled(previous: ComponentStatus | None, new: Status) -> Status:

@@ -78,7 +78,7 @@ class Blueprint:
     capacity: int
     newest: Rendering
     make: Callable[[Rendering], Rendered]
-    service: Callable[[str], Manifest]
+    services: Callable[[str], tuple[Manifest, ...]]
     budget: Callable[[str], Manifest]
 
     def again(self, revision: str, rendering: Rendering) -> Rendered | None:
@@ -131,7 +131,7 @@ def gateway_blueprint(stack: Stack, release: Release) -> Blueprint:
         capacity=stack.spec.gateway.capacity,
         newest=newest(release, Component.GATEWAY),
         make=lambda rendering: gateway.render(stack, rendering),
-        service=lambda revision: gateway.service(stack, revision),
+        services=lambda revision: gateway.services(stack, revision),
         budget=lambda revision: gateway.budget(stack, revision),
     )
 
@@ -149,7 +149,7 @@ def pool_blueprint(stack: Stack, wanted: Pool, release: Release) -> Blueprint:
         capacity=wanted.slot_count,
         newest=newest(release, Component.ASR, wanted.engine),
         make=lambda rendering: asr.render(stack, wanted, rendering),
-        service=lambda revision: asr.service(stack, wanted, revision),
+        services=lambda revision: (asr.service(stack, wanted, revision),),
         budget=lambda revision: asr.budget(stack, wanted, revision),
     )
 

@@ -147,6 +147,14 @@ def test_the_service_speaks_websocket_and_with_the_gateways_own_tls_says_so_to_e
     assert service["metadata"]["annotations"] == {"traefik.ingress.kubernetes.io/service.serversscheme": "https"}
 
 
+def test_peers_are_the_pods_behind_the_clients_service_by_their_own_addresses() -> None:
+    of_clients, of_peers = gateway.services(given_stack(), "0a1b2c3d")
+    assert of_peers["spec"]["clusterIP"] == "None"
+    assert of_peers["spec"]["selector"] == of_clients["spec"]["selector"]
+    (address,) = (name for name in variables(gateways(given_stack()).deployment).items() if name[0] == "GATEWAY_PEERS")
+    assert address[1].split(".")[0] == of_peers["metadata"]["name"]
+
+
 def test_internal_ports_are_in_no_service_of_the_edge() -> None:
     for service in of_kind(everything(given_stack()), "Service"):
         assert all(port["targetPort"] != "internal" for port in service["spec"]["ports"])

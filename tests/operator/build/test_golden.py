@@ -1,22 +1,24 @@
-"""What renderer 1 makes, word for word."""
+"""What each version of the renderer makes, word for word."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from streamstack_operator.build.rendering import RENDERERS
 from streamstack_operator.facts import Manifest, Stack
 from streamstack_operator.model.spec import StreamingStackSpec
 from support.golden import assert_golden
 from support.manifests import everything, gateways, servers, template
-from support.stack_specs import SMALLEST, stack
+from support.stack_specs import RELEASE, SMALLEST, stack
 
 GOLDEN = Path(__file__).with_name("golden")
 FROZEN = """{name} is not what it was.
-Renderer 1 must never change once released: from nothing but an operator upgrade, every stack there is would get a new
-revision of its pods. Leave it as it is and add RENDERERS[2] (build/rendering.py), with golden files of its own. Only
-before the first release may the file be deleted; it is written anew then."""
+A renderer must never change once released: from nothing but an operator upgrade, every stack there is would get a new
+revision of its pods. Leave it as it is and add the next one to RENDERERS (build/rendering.py), with golden files of its
+own. Only before its first release may the file be deleted; it is written anew then."""
 
 
 def full() -> Stack:
@@ -31,10 +33,12 @@ STACKS = pytest.mark.parametrize(
 
 
 @STACKS
-def test_renderer_1_makes_the_templates_it_always_made(name: str, made: Stack) -> None:
-    revisions = [gateways(made), *(servers(made, pool) for pool in made.spec.pools)]
+@pytest.mark.parametrize("version", RENDERERS)
+def test_a_renderer_makes_the_templates_it_always_made(version: int, name: str, made: Stack) -> None:
+    release = replace(RELEASE, renderer=version)
+    revisions = [gateways(made, release), *(servers(made, pool, release) for pool in made.spec.pools)]
     text = as_yaml([{"revision": found.revision, "template": template(found.deployment)} for found in revisions])
-    file = GOLDEN / f"renderer-1-{name}.yaml"
+    file = GOLDEN / f"renderer-{version}-{name}.yaml"
     if not file.exists():
         assert_golden(text, file)
     assert text == file.read_text("utf-8"), FROZEN.format(name=file.name)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from streamstack_license_proxy.settings import LicenseProxySettings
 from streamstack_operator.facts import Manifest, Stack
 from streamstack_operator.model.spec import StreamingStackSpec
-from support.manifests import everything, files, gateways, main_container, of_kind, variables
+from support.manifests import everything, files, gateways, main_container, of_kind, template, variables
 from support.stack_specs import stack, stacks
 
 
@@ -41,6 +41,7 @@ def test_the_proxy_takes_its_environment_and_finds_the_secrets_keys(environment,
     assert found[str(settings.license_file_path)] == f"{wanted.secret_name}/{wanted.key}"
     assert found[settings.credential_file] == f"{made.name}-credential/credential"
     keys = settings.license_extra_keys_file
+    assert str(settings.state_dir) == "/var/lib/streamstack"
     assert (found[str(keys)] if keys else None) == (
         f"{wanted.secret_name}/{wanted.extra_keys_key}" if wanted.extra_keys_key else None
     )
@@ -57,6 +58,56 @@ def test_gateways_ask_the_service_that_the_proxies_have(made: Stack) -> None:
         if "clusterIP" not in service["spec"]
     }
     assert asked in services
+
+
+def test_what_leads_to_the_authority_is_in_files_that_follow_their_secrets() -> None:
+    made = with_license(
+        usageApiKeyKey="usage",
+        authority={
+            "endpoint": "https://authority.example:8443",
+            "caSecretName": "vendor",
+            "caKey": "root.pem",
+            "clientCertificateSecretName": "client",
+        },
+        selfTerminateMinutes=20,
+    )
+    found, wanted = files(proxy(made)), variables(proxy(made))
+    assert {
+        name: found.get(value, value) for name, value in wanted.items() if name.startswith(("LICENSE_A", "USAGE"))
+    } == {
+        "USAGE_TRACKING_API_KEY_FILE": "license/usage",
+        "LICENSE_AUTHORITY_ENDPOINT": "https://authority.example:8443",
+        "LICENSE_AUTHORITY_CA_FILE": "vendor/root.pem",
+        "LICENSE_AUTHORITY_CERTIFICATE_FILE": "client/tls.crt",
+        "LICENSE_AUTHORITY_KEY_FILE": "client/tls.key",
+        "USAGE_SELF_TERMINATE_MINUTES": "20",
+    }
+    mounts = main_container(proxy(made))["volumeMounts"]
+    assert [mount["name"] for mount in mounts if "subPath" in mount] == [], "a kubelet never renews files of a subPath"
+
+
+def test_http_to_the_authority_is_spoken_only_where_it_is_asked_for() -> None:
+    plain = with_license(authority={"endpoint": "http://authority.calls.svc:8080", "insecure": True})
+    assert variables(proxy(plain))["LICENSE_AUTHORITY_INSECURE"] == "true"
+    assert not [name for name in variables(proxy(with_license())) if name.startswith(("LICENSE_A", "USAGE"))]
+
+
+def test_an_ephemeral_journal_is_on_the_node_within_its_limit_and_there_is_no_claim() -> None:
+    spec = proxy(with_license(ephemeral=True, storage="2Gi"))["spec"]
+    assert "volumeClaimTemplates" not in spec
+    volumes = {volume["name"]: volume for volume in template({"spec": spec})["spec"]["volumes"]}
+    assert volumes["journal"] == {"name": "journal", "emptyDir": {"sizeLimit": "2Gi"}}
+    assert {"name": "journal", "mountPath": "/var/lib/streamstack"} in main_container({"spec": spec})["volumeMounts"]
+
+
+def test_a_new_template_takes_one_proxy_after_the_other_and_so_do_evictions() -> None:
+    made = everything(with_license(replicas=3))
+    assert proxy(with_license())["spec"]["updateStrategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"partition": 0},
+    }
+    (budget,) = (each for each in of_kind(made, "PodDisruptionBudget") if "license" in each["metadata"]["name"])
+    assert budget["spec"]["maxUnavailable"] == 1
 
 
 def test_every_replica_has_a_journal_of_its_own_that_outlives_the_stack() -> None:

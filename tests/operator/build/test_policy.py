@@ -126,6 +126,16 @@ def test_no_cut_gateways_and_the_balancer_reach_speech_recognition_whichever_is_
         assert callers(made, "asr-lb", "grpc") == [pods(Component.GATEWAY)]
 
 
+def test_proxies_are_let_out_to_wherever_the_license_says_its_authority_is() -> None:
+    """A policy sees the port of a pod behind a Service, so a port of the authority's address says nothing."""
+    assert policies(with_policies())["license-proxy"]["policyTypes"] == ["Ingress"]
+
+
+def test_gateways_may_ask_by_udp_and_tcp_how_many_peers_they_have() -> None:
+    (dns,) = (rule for rule in policies(with_policies())["gateway"]["egress"] if rule["ports"][0]["port"] == 53)
+    assert [port["protocol"] for port in dns["ports"]] == ["UDP", "TCP"]
+
+
 def test_everybody_reaches_the_client_port_unless_namespaces_are_named() -> None:
     assert callers(with_policies(), "gateway", "ws") == "everybody"
     named = {"clients": [{"kubernetes.io/metadata.name": "traefik"}, {"own.example/edge": "yes"}]}

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,6 +124,12 @@ def test_an_operator_upgrade_creates_no_revision() -> None:
     assert gateways(stack(), newer).revision != gateways(stack()).revision
 
 
+def test_gateways_of_renderer_2_know_their_peers_and_those_of_renderer_1_are_as_they_were() -> None:
+    old, new = (gateways(stack(), replace(RELEASE, renderer=version)) for version in (1, 2))
+    peers = {"GATEWAY_PEERS": "demo-gateway-peers.calls.svc.cluster.local"}
+    assert variables(new.deployment) == variables(old.deployment) | peers | {"REVISION": new.revision}
+
+
 def test_a_revision_runs_its_renderings_image_unless_the_spec_names_one() -> None:
     old = Rendering(version=1, image="streamstack/gateway:0.0.9")
     assert main_container(gateway.render(stack(), old).deployment)["image"] == old.image
@@ -141,7 +148,7 @@ def test_a_revision_runs_its_renderings_image_unless_the_spec_names_one() -> Non
     ],
 )
 def test_a_new_revision_is_made_of_the_releases_image(component: Component, engine: Engine | None, image: str) -> None:
-    assert newest(RELEASE, component, engine) == Rendering(version=1, image=RELEASE.images[image])
+    assert newest(RELEASE, component, engine) == Rendering(version=2, image=RELEASE.images[image])
 
 
 @pytest.mark.parametrize(
@@ -154,7 +161,9 @@ def test_a_new_revision_is_made_of_the_releases_image(component: Component, engi
 def test_a_renderer_that_this_operator_does_not_have_is_refused_by_name(
     render: Callable[[Rendering], Rendered],
 ) -> None:
-    with pytest.raises(UnknownRendererError, match=r"renderer 99: this operator has 1; expected an operator at least"):
+    with pytest.raises(
+        UnknownRendererError, match=r"renderer 99: this operator has 1, 2; expected an operator at least"
+    ):
         render(Rendering(version=99, image="any"))
 
 

@@ -1,11 +1,13 @@
 """What holds whatever happens in whatever order: plans carried out in a cluster in memory (DESIGN 3)."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from streamstack_common.usage import UsageBacklog
 from streamstack_operator.facts import ObjectKey
 from streamstack_operator.model.spec import StreamingStackSpec
 from streamstack_operator.model.status import Phase, StreamingStackStatus
@@ -25,7 +27,8 @@ class Cluster(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         drain = {"marginSeconds": MARGIN_SECONDS, "maxDrainingRevisions": 2}
-        self.it = Simulated(spec(maxSessionSeconds=LIMIT_SECONDS, drain=drain, gateway={"replicas": 1}))
+        wanted = spec(maxSessionSeconds=LIMIT_SECONDS, drain=drain, gateway={"replicas": 1})
+        self.it = Simulated(wanted, release=replace(RELEASE, renderer=1))
         self.deadlines: dict[str, tuple[str | None, str | None]] = {}
         self.it.settle()
 
@@ -59,6 +62,10 @@ class Cluster(RuleBasedStateMachine):
     @rule(balancer=st.sampled_from(["Gateway", "Nginx"]))
     def change_balancer(self, balancer: str) -> None:
         self.it.change(balancer=balancer)
+
+    @rule(replicas=st.integers(1, 3))
+    def change_license_proxies(self, replicas: int) -> None:
+        self.it.change(license={"secretName": "license", "replicas": replicas})
 
     @rule(tag=st.sampled_from(["1", "2"]))
     def ask_for_new_templates(self, tag: str) -> None:
@@ -126,6 +133,11 @@ class Cluster(RuleBasedStateMachine):
     def sessions_end(self, data: st.DataObject) -> None:
         self.it.end(self._pod(data, [pod for pod in self.it.pods.values() if pod.sessions]))
 
+    @precondition(lambda self: self.it.of(Component.LICENSE))
+    @rule(data=st.data(), backlog=st.none() | st.sampled_from([UsageBacklog(), UsageBacklog(records=3)]))
+    def usage_comes_and_goes(self, data: st.DataObject, backlog: UsageBacklog | None) -> None:
+        self._pod(data, self.it.of(Component.LICENSE)).backlog = backlog
+
     @rule(seconds=st.sampled_from([1, 5, 20, 120, 300, LIMIT_SECONDS + MARGIN_SECONDS]))
     def time_passes(self, seconds: int) -> None:
         self.it.pass_time(seconds)
@@ -156,7 +168,7 @@ class Cluster(RuleBasedStateMachine):
     def the_operator_is_upgraded(self, tag: str) -> None:
         """And makes no revision, if the one before had nothing left to do and nobody asks for one."""
         before = self.it.planned()
-        self.it.release = upgraded(RELEASE, tag)
+        self.it.release = upgraded(RELEASE, tag, renderer=1 if tag == "0.1.0" else 2)
         after = self.it.planned()
         known = {each.revision for each in self.it.status.gateway.revisions}
         new = {each.revision for each in before.status.gateway.revisions} - known
@@ -169,6 +181,10 @@ class Cluster(RuleBasedStateMachine):
     @invariant()
     def no_cut(self) -> None:
         assert self.it.cut == []
+
+    @invariant()
+    def billed_once(self) -> None:
+        assert self.it.stranded == []
 
     @invariant()
     def one_revision_at_most_is_active_and_the_service_leads_to_it(self) -> None:
@@ -187,6 +203,8 @@ class Cluster(RuleBasedStateMachine):
                     for each in manifest["spec"]["template"]["spec"]["containers"][0]["env"]
                 }
                 live = any(pod.sessions for pod in self.it.of(Component.GATEWAY) if pod.owner == key)
+                if "GATEWAY_PEERS" in env:
+                    assert ObjectKey("v1", "Service", "demo-gateway-peers") in self.it.objects
                 if live and "AAI_ASR_ENDPOINT" in env:
                     assert ObjectKey("v1", "Service", "demo-asr-lb") in self.it.objects
                     assert ObjectKey("apps/v1", "Deployment", "demo-asr-lb") in self.it.objects

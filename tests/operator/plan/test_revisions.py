@@ -1,15 +1,19 @@
+import json
+from dataclasses import replace
+
 import pytest
 
-from streamstack_operator.facts import ObjectKey, Scale
+from streamstack_operator.facts import ObjectKey, Release, Scale
 from streamstack_operator.model.status import Phase, StreamingStackStatus
 from streamstack_operator.names import Component
 from support.simulated import Simulated, spec, upgraded
+from support.stack_specs import RELEASE
 
 RENDER = "streamstack.dev/render"
 
 
-def settled(**changes: object) -> Simulated:
-    it = Simulated(spec(gateway={"replicas": 2}, **changes))
+def settled(release: Release = RELEASE, **changes: object) -> Simulated:
+    it = Simulated(spec(gateway={"replicas": 2}, **changes), release=release)
     it.settle()
     return it
 
@@ -88,6 +92,38 @@ def test_an_operator_upgrade_creates_no_revision() -> None:
     it.change(gateway={"replicas": 1})
     it.settle()
     assert (it.deployments(), it.deployments("demo-asr-english-")) == before
+
+
+def test_an_operator_with_a_newer_renderer_creates_no_revision_until_a_template_changes() -> None:
+    it = settled(release=replace(RELEASE, renderer=1))
+    before = it.deployments(), it.deployments("demo-asr-english-")
+    it.release = upgraded(it.release, "0.2.0", renderer=2)
+    it.settle()
+    it.change(gateway={"replicas": 1})
+    it.settle()
+    assert (it.deployments(), it.deployments("demo-asr-english-")) == before
+    assert "GATEWAY_PEERS" not in json.dumps(it.objects[gateways_of(it)])
+    template(it, 8)
+    it.settle()
+    assert it.revision(it.active()).rendering.version == 2
+    assert "demo-gateway-peers.calls.svc.cluster.local" in json.dumps(it.objects[gateways_of(it)])
+    assert it.deployments("demo-asr-english-") == before[1], "pools' own templates did not change"
+
+
+def gateways_of(it: Simulated) -> ObjectKey:
+    return ObjectKey("apps/v1", "Deployment", f"demo-gateway-{it.active()}")
+
+
+def test_gateways_count_as_peers_those_that_new_sessions_come_to() -> None:
+    it = settled()
+    old = it.active()
+    it.begin(it.gateways()[0])
+    assert it.selected("demo-gateway-peers") == old
+    template(it, 8)
+    it.step()
+    assert it.selected("demo-gateway-peers") == it.selected() == old, "one that warms takes none"
+    it.settle(3)
+    assert it.selected("demo-gateway-peers") == it.selected() == it.active() != old
 
 
 def test_an_operator_upgrade_while_a_revision_warms_creates_no_third_one() -> None:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamstack_common.license_status import LicenseState, LicenseStatus
 from streamstack_operator.facts import Plan, Problem
 from streamstack_operator.model.status import (
     ComponentStatus,
@@ -53,10 +52,6 @@ def reasons(planned: Plan) -> list[str]:
     return [str(event.reason) for event in planned.events]
 
 
-def license_status(state: LicenseState) -> LicenseStatus:
-    return LicenseStatus(state=state, last_successful_checkin=START, trust_expiration=START)
-
-
 # --------------------------------------------------------------------------------------------------- conditions
 
 
@@ -98,6 +93,7 @@ def test_a_stack_that_runs_is_ready_settled_and_says_so_in_one_line() -> None:
         Condition.GATEWAY_AVAILABLE: ("True", "Available"),
         Condition.ASR_AVAILABLE: ("True", "Available"),
         Condition.LICENSE_VALID: ("True", "Connected"),
+        Condition.USAGE_BACKLOG: ("False", "UsageReported"),
         Condition.DRAINING: ("False", "NothingDrains"),
     }
     assert it.status.summary == "2/2 gateways, 1/1 ASR, 0 sessions, license Connected, operator 0.1.0"
@@ -210,57 +206,6 @@ def test_a_drain_is_told_with_its_sessions_and_its_end() -> None:
     assert it.planned().again_seconds == 5
 
 
-# ------------------------------------------------------------------------------------------------------ license
-
-
-def test_a_missing_license_secret_is_told_with_the_command_that_makes_it() -> None:
-    it = Simulated()
-    it.missing_secrets, it.license = ("license",), None
-    planned = it.step()
-    assert it.condition("LicenseValid") == it.condition("Ready") == ("False", "LicenseSecretMissing")
-    command = "kubectl --namespace calls create secret generic license --from-file=license.jwt=FILE"
-    assert command in it.message("LicenseValid")
-    assert "LicenseSecretMissing" in reasons(planned)
-
-
-def test_a_license_that_nobody_tells_of_is_unknown_and_gateways_that_serve_go_on() -> None:
-    it = running()
-    it.license = None
-    it.step()
-    assert it.condition("LicenseValid") == ("Unknown", "LicenseUnknown")
-    assert it.condition("Ready") == ("True", "Running")
-    assert it.status.license.state == "Unknown"
-
-
-def test_gateways_that_wait_for_a_proxy_that_cannot_start_are_told_of_the_proxy() -> None:
-    it = Simulated()
-    it.license = None
-    it.step()
-    for pod in it.of(Component.LICENSE):
-        pod.problem = Problem(Reason.UNSCHEDULABLE, "unbound PersistentVolumeClaims")
-    it.step()
-    assert it.condition("Ready") == ("False", "Unschedulable")
-    assert "unbound" in it.message("Ready")
-
-
-@pytest.mark.parametrize(
-    ("state", "status", "reason"),
-    [
-        (LicenseState.READY, "True", "Ready"),
-        (LicenseState.CONNECTED, "True", "Connected"),
-        (LicenseState.TRUST_BASED, "True", "TrustBased"),
-        (LicenseState.FAILED, "False", "LicenseFailed"),
-    ],
-)
-def test_a_licenses_state_is_the_conditions_reason(state: LicenseState, status: str, reason: str) -> None:
-    it = running()
-    it.license = license_status(state)
-    it.step()
-    assert it.condition("LicenseValid") == (status, reason)
-    assert it.condition("Ready")[0] == status
-    assert it.status.license.state == state.value
-
-
 # --------------------------------------------------------------------------------------------- left alone, and Events
 
 
@@ -293,8 +238,8 @@ def test_a_rollout_is_told_once_by_events() -> None:
     it.all_ready()
     told += [reasons(it.step()), reasons(it.step())]
     assert told == [
-        ["LicenseConnected", "RevisionActive", "RevisionActive"],
-        ["Ready", "CredentialMade"],
+        ["RevisionActive", "RevisionActive"],
+        ["Ready", "LicenseConnected", "CredentialMade"],
         [],
     ]
     it.change(gateway={"replicas": 1, "capacity": 8})
