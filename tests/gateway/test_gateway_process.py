@@ -144,6 +144,18 @@ async def test_sessions_that_outlive_the_grace_are_told(tmp_path: Path) -> None:
         ({"MODEL_ALIASES": "nonsense"}, "nonsense"),
         ({"STREAMSTACK_CREDENTIAL_FILE": "absent"}, "credential file absent"),
         ({"AAI_LICENSE_AND_USAGE_PROXY_ENDPOINT": "nowhere"}, "AAI_LICENSE_AND_USAGE_PROXY_ENDPOINT"),
+        ({"AAI_LICENSE_AND_USAGE_PROXY_ENDPOINT": "http://a:1,b:2"}, "'b:2': expected http(s)://host:port"),
+        ({"GATEWAY_PEERS": "http://gateways"}, "GATEWAY_PEERS 'http://gateways': expected host names or addresses"),
+        ({"USAGE_INTERVAL_SECONDS": "0"}, "USAGE_INTERVAL_SECONDS"),
+        (
+            {"LICENSE_CLIENT_KEY_FILE": "x.pem"},
+            "LICENSE_CLIENT_CERTIFICATE_FILE and LICENSE_CLIENT_KEY_FILE go together",
+        ),
+        ({"LICENSE_CA_FILE": "x.pem"}, "expected a license proxy of https://"),
+        (
+            {"LICENSE_CA_FILE": "x.pem", "AAI_LICENSE_AND_USAGE_PROXY_ENDPOINT": "https://a:1"},
+            "LICENSE_CA_FILE x.pem: No such file",
+        ),
     ],
 )
 async def test_a_setting_that_cannot_work_is_named_at_start(

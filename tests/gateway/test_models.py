@@ -4,7 +4,15 @@ from hypothesis import strategies as st
 
 from streamstack_gateway.dialects.v3 import V3
 from streamstack_gateway.errors import Code, SessionError
-from streamstack_gateway.models import KNOWN_MODELS, ModelMap, ModelMapError, Resolved, formats_always, parse_pairs
+from streamstack_gateway.models import (
+    KNOWN_MODELS,
+    ModelMap,
+    ModelMapError,
+    Resolved,
+    formats_always,
+    is_licensed,
+    parse_pairs,
+)
 
 ENGLISH = Resolved("english", "en-default", "universal-streaming-english")
 MULTILINGUAL = Resolved("multilingual", "ml-default", "universal-streaming-multilingual")
@@ -200,3 +208,36 @@ def test_only_pro_models_format_without_being_asked():
     assert formats_always("universal-3-6-pro")
     assert not formats_always("universal-streaming-english")
     assert not formats_always(None)
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        None,
+        ["*"],
+        ["english"],  # the pool
+        ["en-default"],  # the routing name
+        ["universal-streaming-english"],  # as Begin shows it
+        ["u3-pro", "english"],
+    ],
+)
+def test_a_license_names_a_model_as_users_know_it(models: list[str] | None) -> None:
+    assert is_licensed(ENGLISH, models)
+
+
+@pytest.mark.parametrize("name", ["u3-pro", "u3-rt-pro", "universal-3-6-pro", "universal-3-5-pro", "pro"])
+def test_any_of_a_models_names_in_a_license_is_that_model(name: str) -> None:
+    assert is_licensed(PRO, [name])
+    assert not is_licensed(ENGLISH, [name])
+    assert not is_licensed(MULTILINGUAL, [name])
+
+
+@pytest.mark.parametrize("models", [[], ["multilingual"], ["English"], ["en"], ["universal"], ["whisper-rt"]])
+def test_a_license_that_does_not_name_a_model_does_not_include_it(models: list[str]) -> None:
+    assert not is_licensed(ENGLISH, models)
+
+
+def test_a_license_for_a_model_of_the_stacks_own_name_includes_that_alone() -> None:
+    own = Resolved("mine", "my-model", "my-model")
+    assert is_licensed(own, ["my-model"])
+    assert not is_licensed(own, ["english", "u3-pro"])

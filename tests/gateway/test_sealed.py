@@ -10,6 +10,7 @@ from support.gateway_process import gateway_process
 from support.license_process import license_process
 from support.scripted_audio import script
 from support.service import TOKEN, write_credential
+from support.usage_sink import spooled, usage_sink
 
 SECRETS = ("xylophonequartz", "zephyrjukebox", "Kowalczykiewicz")
 
@@ -73,3 +74,35 @@ async def test_sealed_no_process_can_be_dumped_or_read_by_another(tmp_path: Path
             # PR_SET_DUMPABLE off makes /proc/PID root's (proc(5)); for root itself only the limit tells.
             if os.getuid() != 0:
                 assert Path(f"/proc/{process.pid}/environ").stat().st_uid == 0
+
+
+async def test_sealed_usage_that_is_kept_and_sent_holds_numbers_and_names_alone(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    credential = write_credential(tmp_path)
+    spoken = script(" ".join(SECRETS[:2]), tail_ms=1600)
+    async with (
+        asr_process(tmp_path, credential_file=credential) as asr,
+        usage_sink() as sink,
+        gateway_process(
+            tmp_path,
+            asr_pools=f"english/en-default={asr.asr}",
+            license_proxy=sink.url,
+            environment={"LOGGING_LEVEL": "DEBUG", "STATE_DIR": str(state), "STOP_GRACE_SECONDS": "1"},
+        ) as gateway,
+    ):
+        await gateway.announced()
+        async with gateway.client(f'/v3/ws?keyterms_prompt=["{SECRETS[2]}"]') as client:
+            conversation = Conversation(client)
+            await sink.until(lambda: sink.reports)
+            await sink.down()
+            await conversation.speak(spoken.pcm)
+            await conversation.terminate()
+        assert await gateway.stop() == 0
+    (report,) = spooled(state / "usage.sqlite3")
+    assert report.transcript_characters == len(" ".join(SECRETS[:2]))
+    assert report.features == ("keyterms", "partials")
+    for path, content in written(tmp_path).items():
+        assert not any(secret.encode() in content for secret in SECRETS), path
+        if path != credential:
+            assert TOKEN.encode() not in content, path

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from streamstack_gateway.edge.server import EdgeServer
 from streamstack_gateway.models import ModelMap
 from streamstack_gateway.session.budget import ByteBudget
-from streamstack_gateway.session.ports import Limits
+from streamstack_gateway.session.ports import Allowance, Limits, Metered
 from streamstack_gateway.session.registry import Sessions
 from streamstack_gateway.tokens import Tokens
 from support.fake_pools import HandPools
@@ -30,6 +30,21 @@ UPGRADE = (
 
 
 @dataclass
+class HandMeter:
+    """Sessions as they were said to begin and to end."""
+
+    begun: list[str] = field(default_factory=list)
+    ended: list[tuple[str, str, int]] = field(default_factory=list)
+    full: bool = False
+
+    def begin(self, session: Metered) -> None:
+        self.begun.append(session.id)
+
+    def over(self, session: Metered) -> None:
+        self.ended.append((session.id, session.outcome, session.audio_ms))
+
+
+@dataclass
 class Edge:
     """What a test may look at and change while clients are connected."""
 
@@ -38,6 +53,8 @@ class Edge:
     refusal: str | None = None
     unready: str | None = None
     begins: list[float] = field(default_factory=list)
+    allowance: Allowance = field(default_factory=Allowance)
+    meter: HandMeter = field(default_factory=HandMeter)
 
     def build(self, *, limits: Limits, max_sessions: int, max_connections: int) -> None:
         self.sessions = Sessions(
@@ -49,6 +66,8 @@ class Edge:
             max_sessions=max_sessions,
             revision="r1",
             license_refusal=lambda: self.refusal,
+            allowance=lambda: self.allowance,
+            meter=self.meter,
         )
         self.server = EdgeServer(
             self.sessions,

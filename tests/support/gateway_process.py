@@ -38,12 +38,42 @@ class GatewayProcess(ServiceProcess):
 
         await eventually(told)
 
+    async def until_logged(self, words: str) -> None:
+        """Wait until the log holds these words."""
+
+        async def said() -> bool:
+            return words in self.log
+
+        await eventually(said)
+
+    async def metrics(self) -> dict[str, float]:
+        """Every sample by its name and labels, as they are written."""
+        _, text = await self.internal("/metrics")
+        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
+
+    async def until_metric(self, name: str, value: float) -> None:
+        """Wait until a metric of the gateway, without its prefix, has this value."""
+
+        async def told() -> bool:
+            return (await self.metrics()).get(f"streamstack_gateway_{name}") == value
+
+        await eventually(told)
+
 
 @asynccontextmanager
 async def gateway_process(
-    folder: Path, *, asr_pools: str, license_proxy: LicenseProcess | str, environment: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    asr_pools: str,
+    license_proxy: LicenseProcess | str,
+    environment: Mapping[str, str] | None = None,
+    hosts_file: Path | None = None,
 ) -> AsyncIterator[GatewayProcess]:
-    """Run a gateway; the caller awaits ``announced`` when it expects the gateway to become ready."""
+    """Run a gateway; the caller awaits ``announced`` when it expects the gateway to become ready.
+
+    ``hosts_file`` is what it finds in the place of /etc/hosts (``support.own_hosts``).
+    """
     settings = {
         "HOST": "127.0.0.1",
         "AAI_WSS_PORT": "0",
@@ -54,5 +84,9 @@ async def gateway_process(
         "LOGGING_LEVEL": "DEBUG",
         **(environment or {}),
     }
-    async with service(GatewayProcess, "streamstack_gateway", folder=folder, environment=settings) as gateway:
+    command = ["streamstack_gateway"]
+    if hosts_file is not None:
+        command = ["support.own_hosts", str(hosts_file), *command]
+        settings["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    async with service(GatewayProcess, *command, folder=folder, environment=settings) as gateway:
         yield gateway

@@ -77,8 +77,26 @@ def license_refused(detail: str) -> SessionError:
     return SessionError(Code.POLICY, "license_refused", f"Unauthorized Connection: {detail}")
 
 
+def model_not_licensed(model: str) -> SessionError:
+    """The license does not name the model that would answer."""
+    message = f"Unauthorized Connection: the license does not include the model '{model}'"
+    return SessionError(Code.POLICY, "model_not_licensed", message)
+
+
+def license_full(sessions: int) -> SessionError:
+    """All ``sessions`` that the license leaves this gateway are taken."""
+    message = f"Unauthorized Connection: Too many concurrent sessions (the license leaves this gateway {sessions})"
+    return SessionError(Code.TOO_MANY_SESSIONS, "license_full", message)
+
+
+def usage_undelivered() -> SessionError:
+    """More usage waits to be taken by a license proxy than may be kept."""
+    message = "Try Again Later: No license proxy has taken the usage of ended sessions for too long"
+    return SessionError(Code.OVERLOADED, "usage_undelivered", message)
+
+
 def too_many_sessions() -> SessionError:
-    """The gateway, or the license, is at its limit of sessions."""
+    """The gateway is at its limit of sessions."""
     return SessionError(
         Code.TOO_MANY_SESSIONS, "too_many_sessions", "Unauthorized Connection: Too many concurrent sessions"
     )

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import time
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -14,7 +15,11 @@ from streamstack_common.session_routes import add_session_routes
 from streamstack_gateway import errors
 from streamstack_gateway.edge.server import EdgeServer, tls_context
 from streamstack_gateway.internal.metrics import SessionCollector, begin_histogram
+from streamstack_gateway.license.peers import Peers, parse_peers
 from streamstack_gateway.license.poller import LicensePoller
+from streamstack_gateway.license.proxies import Proxies, parse_endpoints
+from streamstack_gateway.license.share import LicenseShare
+from streamstack_gateway.license.tls import ProxyTls, ProxyTlsFiles
 from streamstack_gateway.models import ModelMap
 from streamstack_gateway.placement import create_pools
 from streamstack_gateway.placement.config import PlacementConfig, parse_pools
@@ -23,6 +28,7 @@ from streamstack_gateway.session.ports import Limits
 from streamstack_gateway.session.registry import Sessions
 from streamstack_gateway.settings import GatewaySettings
 from streamstack_gateway.tokens import TokenKeyError, Tokens
+from streamstack_gateway.usage.reporter import ReportPolicy, UsageReporter
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +51,17 @@ class Gateway:
             ca_file=Path(settings.asr_ca_file) if settings.asr_ca_file else None,
         )
         self._pools = create_pools(placement, credential=credential, registry=registry)
-        self._license = LicensePoller(
-            settings.license_endpoint,
-            credential,
+        state_dir = Path(settings.state_dir) if settings.state_dir else None
+        proxies = _license_proxies(settings, credential)
+        self._license = LicensePoller(proxies, registry, state_file=state_dir / "license.json" if state_dir else None)
+        self._peers = Peers(parse_peers(settings.gateway_peers))
+        share = LicenseShare(lambda: self._license.terms, self._peers.gateways, registry)
+        self._usage = UsageReporter(
+            proxies,
             registry,
-            state_file=Path(settings.state_dir) / "license.json" if settings.state_dir else None,
+            billing=lambda: self._license.terms.billing,
+            spool_file=state_dir / "usage.sqlite3" if state_dir else None,
+            policy=ReportPolicy(interval_seconds=settings.usage_interval_seconds),
         )
         budget = ByteBudget(settings.buffer_megabytes << 20)
         self._sessions = Sessions(
@@ -66,6 +78,8 @@ class Gateway:
             max_sessions=settings.session_limit,
             revision=settings.revision,
             license_refusal=self._license.admits,
+            allowance=share.allowance,
+            meter=self._usage,
         )
         self._edge = EdgeServer(
             self._sessions,
@@ -90,6 +104,8 @@ class Gateway:
         if settings.tls_certificate_file and settings.tls_key_file:
             tls = tls_context(settings.tls_certificate_file, settings.tls_key_file)
         await self._license.start()
+        await self._usage.start()
+        await self._peers.start()
         await self._pools.start()
         internal_port = await self._internal.start(settings.host, settings.internal_port)
         port = await self._edge.start(settings.host, settings.port, tls)
@@ -103,6 +119,7 @@ class Gateway:
         await self._drain()
         await self._edge.stop()
         await self._pools.stop()
+        await self._peers.stop()
         await self._license.stop()
         await self._internal.stop()
 
@@ -116,8 +133,10 @@ class Gateway:
         announce(gateway=gateway, gateway_internal=internal)
 
     async def _drain(self) -> None:
+        """Let sessions end by themselves and have their use delivered, both within the grace."""
         self._sessions.retirement.stop()
         grace_seconds = self._settings.grace_seconds
+        until = time.monotonic() + grace_seconds
         log.info("stopping: %d sessions have %.0f seconds to finish", len(self._sessions), grace_seconds)
         try:
             await asyncio.wait_for(self._sessions.empty(), grace_seconds)
@@ -125,6 +144,7 @@ class Gateway:
             log.warning("ending %d sessions: the grace is over", len(self._sessions))
             self._sessions.end_all(errors.stopping())
             await self._edge.flushed()
+        await self._usage.stop(until - time.monotonic())
 
     def _never_licensed(self) -> str | None:
         return None if self._license.ever_known else "no word from the license proxy yet"
@@ -137,6 +157,14 @@ class Gateway:
 
     def _log_admission(self) -> None:
         log.info("admission is %s, generation %d", self._sessions.admission.value, self._sessions.retirement.generation)
+
+
+def _license_proxies(settings: GatewaySettings, credential: Credential) -> Proxies:
+    files = ProxyTlsFiles(
+        settings.license_ca_file, settings.license_client_certificate_file, settings.license_client_key_file
+    )
+    tls = ProxyTls(files) if settings.is_license_secure else None
+    return Proxies(parse_endpoints(settings.license_endpoint), credential, tls)
 
 
 def _tokens(key_file: str | None) -> Tokens | None:

@@ -5,7 +5,7 @@ are routed by (``en-default``, ``ml-default``, ``u3-pro``, the ``x-model-version
 stack's pools. A model never answers for another unless the fallback map says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from streamstack_gateway.dialects.events import SessionRequest
@@ -72,6 +72,21 @@ class Resolved:
 def formats_always(speech_model: str | None) -> bool:
     """Whether turns of this model come formatted without being asked (6.4)."""
     return speech_model is not None and KNOWN_MODELS.get(speech_model) == PRO
+
+
+def is_licensed(resolved: Resolved, models: Collection[str] | None) -> bool:
+    """Whether a license for ``models`` covers who answers; None is no restriction.
+
+    A license names a model in any way a user knows it: as ``Begin`` shows it (``universal-streaming-english``), as any
+    other name clients write for the same model (``u3-rt-pro``), as its servers are routed by (``en-default``), or as
+    the pool (``english``); ``*`` is any. What a client asked for does not count where the fallback map chose another.
+    """
+    if models is None or ANY in models:
+        return True
+    if not {resolved.pool, resolved.model_version, resolved.model}.isdisjoint(models):
+        return True
+    routing = KNOWN_MODELS.get(resolved.model_version, resolved.model_version)
+    return any(KNOWN_MODELS.get(name) == routing for name in models)
 
 
 class ModelMap:

@@ -1,10 +1,13 @@
 """The gateway's settings: environment (the seeds' names where they have one) and flags."""
 
+from pathlib import Path
 from typing import Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from streamstack_common.settings import ServiceSettings
+from streamstack_gateway.license.peers import parse_peers
+from streamstack_gateway.license.proxies import parse_endpoints
 
 
 def _names(*names: str) -> AliasChoices:
@@ -79,14 +82,41 @@ class GatewaySettings(ServiceSettings):
 
     license_endpoint: str = Field(
         "http://localhost:8082",
-        pattern="^https?://",
         validation_alias=_names("license_endpoint", "AAI_LICENSE_AND_USAGE_PROXY_ENDPOINT"),
-        description="the license proxy",
+        description="the license proxy, or several separated by commas: http(s)://host:port,...",
+    )
+    license_ca_file: Path | None = Field(
+        None,
+        validation_alias=_names("license_ca_file", "LICENSE_CA_FILE"),
+        description="PEM certificates that an https proxy's is checked against; the system's own when not given",
+    )
+    license_client_certificate_file: Path | None = Field(
+        None,
+        validation_alias=_names("license_client_certificate_file", "LICENSE_CLIENT_CERTIFICATE_FILE"),
+        description="PEM certificate chain shown to a proxy that asks for one",
+    )
+    license_client_key_file: Path | None = Field(
+        None,
+        validation_alias=_names("license_client_key_file", "LICENSE_CLIENT_KEY_FILE"),
+        description="the PEM private key of that certificate",
+    )
+    gateway_peers: str = Field(
+        "",
+        validation_alias=_names("gateway_peers", "GATEWAY_PEERS"),
+        description="host name whose addresses are all gateways of the stack, or several names and addresses separated "
+        "by commas; they share the license's limit of sessions; this gateway alone when not given",
+    )
+    usage_interval_seconds: float = Field(
+        10.0,
+        ge=1,
+        le=600,
+        validation_alias=_names("usage_interval_seconds", "USAGE_INTERVAL_SECONDS"),
+        description="how often a session reports its use where the license bills by it",
     )
     state_dir: str | None = Field(
         None,
         validation_alias=_names("state_dir", "STATE_DIR"),
-        description="folder that survives a restart of the container; keeps the last license state",
+        description="folder that survives a restart of the container; for the last license state and undelivered usage",
     )
 
     capacity: int | None = Field(
@@ -135,10 +165,28 @@ class GatewaySettings(ServiceSettings):
         "", validation_alias=_names("revision", "REVISION"), description="the pod template's revision"
     )
 
+    @field_validator("license_endpoint")
+    @classmethod
+    def _endpoints(cls, value: str) -> str:
+        parse_endpoints(value)
+        return value
+
+    @field_validator("gateway_peers")
+    @classmethod
+    def _peers(cls, value: str) -> str:
+        parse_peers(value)
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ValueError("SSL_CERT_PATH and SSL_CERT_KEY go together: give both or none")
+        if (self.license_client_certificate_file is None) != (self.license_client_key_file is None):
+            raise ValueError(
+                "LICENSE_CLIENT_CERTIFICATE_FILE and LICENSE_CLIENT_KEY_FILE go together: give both or none"
+            )
+        if (self.license_ca_file or self.license_client_key_file) and not self.is_license_secure:
+            raise ValueError("LICENSE_CA_FILE, LICENSE_CLIENT_CERTIFICATE_FILE: expected a license proxy of https://")
         if self.asr_ca_file is not None and not self.asr_secure:
             raise ValueError("ASR_CA_FILE: expected AAI_USE_SECURE_CHANNEL_TO_ASR_SERVICE to be true with it")
         if not self.asr_pools and self.asr_endpoint is None:
@@ -153,6 +201,11 @@ class GatewaySettings(ServiceSettings):
     def pools(self) -> str:
         """``asr_pools``; behind a balancer alone, the two models of the seeds' Universal stack."""
         return self.asr_pools or "english/en-default;multilingual/ml-default"
+
+    @property
+    def is_license_secure(self) -> bool:
+        """Whether any license proxy is reached over TLS."""
+        return any(endpoint.startswith("https:") for endpoint in parse_endpoints(self.license_endpoint))
 
     @property
     def session_capacity(self) -> int:

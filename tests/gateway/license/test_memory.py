@@ -9,15 +9,26 @@ from hypothesis import strategies as st
 
 from streamstack_common.license_status import LicenseState
 from streamstack_gateway.license.memory import recall, remember
-from streamstack_gateway.license.view import Told
+from streamstack_gateway.license.view import Terms, Told
 
-TOLD = Told(LicenseState.CONNECTED, datetime(2026, 1, 5, 12, tzinfo=UTC), datetime(2026, 1, 1, 12, tzinfo=UTC))
+TOLD = Told(
+    LicenseState.CONNECTED,
+    datetime(2026, 1, 5, 12, tzinfo=UTC),
+    datetime(2026, 1, 1, 12, tzinfo=UTC),
+    Terms("usage", 100, ("english",)),
+)
+TERMS = st.builds(
+    Terms,
+    st.sampled_from(["flat", "usage"]),
+    st.none() | st.integers(1, 10**9),
+    st.lists(st.text(max_size=10), max_size=4).map(tuple),
+)
 MOMENTS = st.datetimes(timezones=st.just(UTC))
 one_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 @one_file
-@given(st.builds(Told, st.sampled_from(LicenseState), st.none() | MOMENTS, MOMENTS))
+@given(st.builds(Told, st.sampled_from(LicenseState), st.none() | MOMENTS, MOMENTS, st.just(Terms()) | TERMS))
 def test_what_is_remembered_is_recalled(tmp_path: Path, told: Told) -> None:
     remember(tmp_path / "license.json", told)
     assert recall(tmp_path / "license.json") == told
@@ -26,12 +37,22 @@ def test_what_is_remembered_is_recalled(tmp_path: Path, told: Told) -> None:
 def test_the_file_holds_the_seeds_timestamps_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     remember(tmp_path / "license.json", TOLD)
     assert json.loads((tmp_path / "license.json").read_text()) == {
-        "version": 1,
+        "version": 2,
         "state": "Connected",
         "trust_expiration": "2026-01-05T12:00:00.000000Z",
         "heard_at": "2026-01-01T12:00:00.000000Z",
+        "billing": "usage",
+        "max_sessions": 100,
+        "models": ["english"],
     }
     assert [path.name for path in tmp_path.iterdir()] == ["license.json"]
+
+
+def test_a_file_of_the_version_before_is_read_without_terms(tmp_path: Path) -> None:
+    (tmp_path / "license.json").write_text(
+        '{"version": 1, "state": "Ready", "trust_expiration": null, "heard_at": "2026-01-01T12:00:00.000000Z"}'
+    )
+    assert recall(tmp_path / "license.json") == Told(LicenseState.READY, None, TOLD.heard_at, Terms())
 
 
 def test_other_time_zones_are_the_same_moment(tmp_path: Path) -> None:
@@ -54,10 +75,11 @@ def test_an_absent_file_is_nothing_to_complain_of(tmp_path: Path, caplog: pytest
         b"\xff",
         b'{"version": 1}',
         b'{"version": 2, "state": "Ready", "trust_expiration": null, "heard_at": "2026-01-01T12:00:00Z"}',
+        b'{"version": 3, "state": "Ready", "trust_expiration": null, "heard_at": "2026-01-01T12:00:00Z"}',
         b'{"version": 1, "state": "Perfect", "trust_expiration": null, "heard_at": "2026-01-01T12:00:00Z"}',
         b'{"version": 1, "state": "Ready", "trust_expiration": null, "heard_at": "2026-01-01T12:00:00"}',
         b'{"version": 1, "state": "Ready", "trust_expiration": null, "heard_at": "9999-12-31T23:59:59-09:00"}',
-        b" " * 100_000,
+        b" " * 300_000,
     ],
 )
 def test_a_corrupt_file_is_as_if_absent_and_logged(

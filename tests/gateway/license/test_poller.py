@@ -3,7 +3,7 @@ import json
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from prometheus_client import CollectorRegistry
 from streamstack_common.credential import Credential
 from streamstack_common.license_status import LicenseState
 from streamstack_gateway.license.memory import recall
-from streamstack_gateway.license.poller import MAX_BODY_BYTES, LicensePoller, PollPolicy
+from streamstack_gateway.license.poller import LicensePoller, PollPolicy
+from streamstack_gateway.license.proxies import MAX_BODY_BYTES, Proxies, parse_endpoints
+from streamstack_gateway.license.view import Terms
 from support.license_process import license_process
 from support.service import TOKEN, write_credential
 from support.signer import Signer
@@ -48,8 +50,7 @@ class Polling:
         self.registry = CollectorRegistry()
         now: Callable[[], datetime] = clock or (lambda: datetime.now(UTC))
         self.poller = LicensePoller(
-            endpoint,
-            Credential(write_credential(folder, token)),
+            Proxies(parse_endpoints(endpoint), Credential(write_credential(folder, token))),
             self.registry,
             state_file=state_file,
             policy=PollPolicy(interval_seconds=0.02, timeout_seconds=1.0, now=now),
@@ -78,7 +79,7 @@ async def polling(folder: Path, endpoint: str, **settings: Any) -> AsyncIterator
 
 
 class FakeProxy:
-    """Answers ``/v1/status`` as told; counts, and keeps what was asked."""
+    """Answers ``/v1/license`` as told; counts, and keeps what was asked."""
 
     def __init__(self) -> None:
         self.answer: Callable[[], web.StreamResponse] = lambda: web.json_response(READY)
@@ -104,9 +105,22 @@ class FakeProxy:
 async def fake() -> AsyncIterator[tuple[FakeProxy, str]]:
     proxy = FakeProxy()
     app = web.Application()
-    app.router.add_get("/v1/status", proxy.handle)
+    app.router.add_get("/v1/license", proxy.handle)
     async with TestServer(app) as server:
         yield proxy, f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[tuple[FakeProxy, FakeProxy, str]]:
+    first, second = FakeProxy(), FakeProxy()
+    async with AsyncExitStack() as servers:
+        urls = []
+        for proxy in (first, second):
+            app = web.Application()
+            app.router.add_get("/v1/license", proxy.handle)
+            server = await servers.enter_async_context(TestServer(app))
+            urls.append(f"http://127.0.0.1:{server.port}")
+        yield first, second, ",".join(urls)
 
 
 def reachable(poller: LicensePoller) -> bool:
@@ -149,14 +163,14 @@ async def test_failed_closes_and_ready_opens_again(tmp_path: Path, fake: tuple[F
     [
         (lambda: web.Response(status=401), "answered 401; expected 200"),
         (lambda: web.Response(status=500), "answered 500"),
-        (lambda: web.Response(status=302, headers={"Location": "/v1/status?elsewhere"}), "answered 302"),
+        (lambda: web.Response(status=302, headers={"Location": "/v1/license?elsewhere"}), "answered 302"),
         (lambda: web.Response(text="Failed"), "wrong body"),
         (lambda: web.json_response(["Failed"]), "wrong body"),
-        (lambda: web.json_response({"state": "Failed"}), "wrong last_successful_checkin, trust_expiration"),
+        (lambda: web.json_response({**READY, "state": "Failed", "max_sessions": 0}), "wrong max_sessions"),
         (lambda: web.json_response({**READY, "state": "failed"}), "wrong state"),
         (lambda: web.json_response({**READY, "trust_expiration": "soon"}), "wrong trust_expiration"),
         (lambda: web.json_response({**READY, "trust_expiration": "2026-01-01T12:00:00"}), "wrong trust_expiration"),
-        (lambda: web.json_response({**READY, "state": "Failed", "x": "x" * MAX_BODY_BYTES}), "more than 16384 bytes"),
+        (lambda: web.json_response({**READY, "state": "Failed", "x": "x" * MAX_BODY_BYTES}), "more than 262144 bytes"),
     ],
 )
 async def test_an_unusable_answer_is_unreachable_not_failed_and_logged_once(
@@ -360,7 +374,61 @@ async def test_what_a_gateway_keeps_holds_no_secret(tmp_path: Path, fake: tuple[
     path = tmp_path / "license.json"
     async with polling(tmp_path, url, state_file=path) as gateway:
         await gateway.until(reachable)
-    assert set(json.loads(path.read_text())) == {"version", "state", "trust_expiration", "heard_at"}
+    assert set(json.loads(path.read_text())) == {
+        *("version", "state", "trust_expiration", "heard_at"),
+        *("billing", "max_sessions", "models"),
+    }
+
+
+async def test_the_next_proxy_is_asked_where_one_fails_and_kept_while_it_answers(
+    tmp_path: Path, two: tuple[FakeProxy, FakeProxy, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, urls = two
+    async with polling(tmp_path, urls) as gateway:
+        await first.more_polls()
+        assert second.polls == 0
+        first.answer = lambda: web.Response(status=503)
+        await second.more_polls()
+        asked = first.polls
+        await second.more_polls()
+        assert first.polls == asked
+        assert gateway.poller.view.reachable
+        assert "unreachable" not in caplog.text
+        second.answer = lambda: web.Response(status=500)
+        await gateway.until(lost)
+        assert "answered 503" in caplog.text
+        assert "answered 500" in caplog.text
+        first.answer = lambda: web.json_response(READY)
+        await gateway.until(reachable)
+
+
+async def test_the_terms_of_the_last_authentic_license_hold_and_are_remembered(
+    tmp_path: Path, fake: tuple[FakeProxy, str]
+) -> None:
+    proxy, url = fake
+    path = tmp_path / "license.json"
+    terms = {"billing": "usage", "max_sessions": 7, "models": ["english"]}
+    proxy.answer = lambda: web.json_response({**READY, **terms})
+    async with polling(tmp_path, url, state_file=path) as before:
+        await before.until(reachable)
+        assert before.poller.terms == Terms("usage", 7, ("english",))
+        # Without an authentic license there are none to tell.
+        proxy.answer = lambda: web.json_response({**READY, "state": "Failed", "cause": "missing_file"})
+        await before.until(lambda poller: poller.admits() is not None)
+        assert before.poller.terms == Terms("usage", 7, ("english",))
+    proxy.answer = lambda: web.Response(status=503)
+    async with polling(tmp_path, url, state_file=path) as after:
+        assert after.poller.terms == Terms("usage", 7, ("english",))
+
+
+async def test_a_proxy_of_the_version_before_is_understood(tmp_path: Path, fake: tuple[FakeProxy, str]) -> None:
+    proxy, url = fake
+    old = {"state": "Ready", "customer": "acme", "license_id": "1", "billing": "flat", "max_sessions": 3}
+    proxy.answer = lambda: web.json_response({**old, "models": ["*"], "cause": None, "reason": None})
+    async with polling(tmp_path, url) as gateway:
+        await gateway.until(reachable)
+        assert gateway.poller.admits() is None
+        assert gateway.poller.terms == Terms("flat", 3, ("*",))
 
 
 async def test_stopping_before_starting_and_twice_is_fine(tmp_path: Path, fake: tuple[FakeProxy, str]) -> None:

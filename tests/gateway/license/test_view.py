@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from streamstack_common.license_status import LicenseState, LicenseStatus
-from streamstack_gateway.license.view import DEFAULT_TRUST, LicenseView, Told
+from streamstack_common.license_status import LicenseReport, LicenseState
+from streamstack_gateway.license.view import DEFAULT_TRUST, LicenseView, Terms, Told
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 GOOD = [LicenseState.READY, LicenseState.CONNECTED, LicenseState.TRUST_BASED]
 
 
-def status(state: LicenseState, trust_expiration: datetime | None = None) -> LicenseStatus:
-    return LicenseStatus(state=state, last_successful_checkin=None, trust_expiration=trust_expiration)
+def report(state: LicenseState, trust_expiration: datetime | None = None) -> LicenseReport:
+    return LicenseReport(state=state, trust_expiration=trust_expiration)
 
 
 def test_a_gateway_that_was_never_told_admits_nobody() -> None:
@@ -25,11 +25,11 @@ def test_a_gateway_that_was_never_told_admits_nobody() -> None:
 
 @pytest.mark.parametrize("state", GOOD)
 def test_every_state_but_failed_admits(state: LicenseState) -> None:
-    assert LicenseView().heard(status(state), NOW).admits(NOW) is None
+    assert LicenseView().heard(report(state), NOW).admits(NOW) is None
 
 
 def test_failed_closes_and_stays_closed_while_unreachable() -> None:
-    view = LicenseView().heard(status(LicenseState.FAILED), NOW)
+    view = LicenseView().heard(report(LicenseState.FAILED), NOW)
     for later in (view, view.unreachable(), view.unreachable().unreachable()):
         assert later.admits(NOW) == "the license proxy says that the license is Failed"
 
@@ -37,30 +37,41 @@ def test_failed_closes_and_stays_closed_while_unreachable() -> None:
 @pytest.mark.parametrize("state", GOOD)
 def test_unreachable_keeps_the_last_state_until_the_named_end_of_trust(state: LicenseState) -> None:
     end = NOW + timedelta(hours=1)
-    view = LicenseView().heard(status(state, end), NOW).unreachable()
+    view = LicenseView().heard(report(state, end), NOW).unreachable()
     assert view.admits(end - TICK) is None
     assert view.admits(end) == f"the license proxy is unreachable and its word {state} is trusted no longer"
 
 
 @pytest.mark.parametrize("state", GOOD)
 def test_without_a_named_end_trust_lasts_four_days_from_the_last_contact(state: LicenseState) -> None:
-    view = LicenseView().heard(status(state), NOW - timedelta(days=9)).heard(status(state), NOW).unreachable()
+    view = LicenseView().heard(report(state), NOW - timedelta(days=9)).heard(report(state), NOW).unreachable()
     assert timedelta(days=4) == DEFAULT_TRUST
     assert view.admits(NOW + DEFAULT_TRUST - TICK) is None
     assert view.admits(NOW + DEFAULT_TRUST) is not None
 
 
 def test_a_proxy_that_answers_is_believed_over_our_own_clock() -> None:
-    view = LicenseView().heard(status(LicenseState.CONNECTED, NOW - timedelta(days=1)), NOW)
+    view = LicenseView().heard(report(LicenseState.CONNECTED, NOW - timedelta(days=1)), NOW)
     assert view.admits(NOW) is None
     assert view.unreachable().admits(NOW) is not None
 
 
 def test_contact_after_the_end_of_trust_admits_again() -> None:
     late = NOW + timedelta(days=30)
-    view = LicenseView().heard(status(LicenseState.READY), NOW).unreachable()
+    view = LicenseView().heard(report(LicenseState.READY), NOW).unreachable()
     assert view.admits(late) is not None
-    assert view.heard(status(LicenseState.READY), late).admits(late) is None
+    assert view.heard(report(LicenseState.READY), late).admits(late) is None
+
+
+def test_the_terms_of_an_authentic_license_replace_the_last_ones_and_none_does_not() -> None:
+    view = LicenseView()
+    assert view.terms == Terms()
+    usage = LicenseReport(state=LicenseState.READY, billing="usage", max_sessions=5, models=("english",))
+    view = view.heard(usage, NOW)
+    assert view.terms == Terms("usage", 5, ("english",))
+    assert view.heard(report(LicenseState.FAILED), NOW).unreachable().terms == Terms("usage", 5, ("english",))
+    unlimited = LicenseReport(state=LicenseState.READY, billing="flat", models=("*",))
+    assert view.heard(unlimited, NOW).terms == Terms("flat", None, ("*",))
 
 
 MOMENTS = st.datetimes(timezones=st.just(UTC))
@@ -88,7 +99,7 @@ class LicenseLife(RuleBasedStateMachine):
     @rule(state=st.sampled_from(LicenseState), trust=st.none() | st.timedeltas(-DEFAULT_TRUST, 2 * DEFAULT_TRUST))
     def the_proxy_answers(self, state: LicenseState, trust: timedelta | None) -> None:
         end = None if trust is None else self.now + trust
-        self.view = self.view.heard(status(state, end), self.now)
+        self.view = self.view.heard(report(state, end), self.now)
         self.last, self.answers = state, True
         self.trusted_until = self.now + DEFAULT_TRUST if end is None else end
 

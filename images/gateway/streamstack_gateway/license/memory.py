@@ -1,28 +1,48 @@
-"""The last state a gateway was told, on disk: a small JSON file that outlives the container."""
+"""The last license state a gateway was told, in a file that outlives the container."""
 
 import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from streamstack_common.license_status import LicenseState, Timestamp
-from streamstack_gateway.license.view import Told
+from streamstack_common.license_status import Billing, LicenseState, Timestamp
+from streamstack_gateway.license.view import Terms, Told
 
 log = logging.getLogger(__name__)
 
-MAX_FILE_BYTES: Final = 4096
+MAX_FILE_BYTES: Final = 256 * 1024
+"""A license has 64 KiB at most; as JSON its models may take more of them."""
 
 
-class _Record(BaseModel):
+class _Record1(BaseModel):
+    """What a gateway before usage billing wrote."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = 1
+    version: Literal[1]
     state: LicenseState
     trust_expiration: Timestamp | None
     heard_at: Timestamp
+
+
+class _Record2(BaseModel):
+    """With the terms of the license."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[2]
+    state: LicenseState
+    trust_expiration: Timestamp | None
+    heard_at: Timestamp
+    billing: Billing | None
+    max_sessions: Annotated[int, Field(ge=1)] | None
+    models: tuple[str, ...] | None
+
+
+_RECORD: Final = TypeAdapter[_Record1 | _Record2](Annotated[_Record1 | _Record2, Field(discriminator="version")])
 
 
 def recall(path: Path) -> Told | None:
@@ -36,11 +56,12 @@ def recall(path: Path) -> Told | None:
         log.warning("license memory %s: %s; starting without", path, error.strerror)
         return None
     try:
-        record = _Record.model_validate_json(content)
+        record = _RECORD.validate_json(content)
     except ValidationError:
-        log.warning("license memory %s: expected a record of version 1; starting without", path)
+        log.warning("license memory %s: expected a record of version 1 or 2; starting without", path)
         return None
-    return Told(record.state, record.trust_expiration, record.heard_at)
+    terms = Terms() if isinstance(record, _Record1) else Terms(record.billing, record.max_sessions, record.models)
+    return Told(record.state, record.trust_expiration, record.heard_at, terms)
 
 
 def remember(path: Path, told: Told) -> None:
@@ -50,7 +71,15 @@ def remember(path: Path, told: Told) -> None:
         OSError: it cannot be written; what was there before is still there.
 
     """
-    record = _Record(state=told.state, trust_expiration=told.trust_expiration, heard_at=told.heard_at)
+    record = _Record2(
+        version=2,
+        state=told.state,
+        trust_expiration=told.trust_expiration,
+        heard_at=told.heard_at,
+        billing=told.terms.billing,
+        max_sessions=told.terms.max_sessions,
+        models=told.terms.models,
+    )
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         with draft.open("w", encoding="utf-8") as file:

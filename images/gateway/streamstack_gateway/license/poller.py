@@ -6,33 +6,33 @@ import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import ValidationError
 
-from streamstack_common.credential import Credential
-from streamstack_common.license_status import STATUS_PATH, LicenseState, LicenseStatus
+from streamstack_common.license_status import LICENSE_PATH, LicenseReport, LicenseState
 from streamstack_gateway.license import memory
-from streamstack_gateway.license.view import DEFAULT_TRUST, LicenseView, Told
+from streamstack_gateway.license.proxies import (
+    Proxies,
+    ProxiesAwayError,
+    ProxyClient,
+    UnusableAnswerError,
+    proxy_client,
+)
+from streamstack_gateway.license.view import DEFAULT_TRUST, LicenseView, Terms, Told
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES: Final = 16 * 1024
 JITTER: Final = 0.2
 """Polls come up to this part of the interval early or late, so that gateways do not march in step."""
 REMEMBER_EVERY: Final = timedelta(minutes=1)
 """How much later than remembered the last contact may be while the state stays the same: what a killed gateway's
 trust is shorter by."""
-
-
-class UnusableAnswerError(Exception):
-    """The proxy answered something that is no status; for the gateway that is unreachable."""
 
 
 def utc_now() -> datetime:
@@ -51,11 +51,10 @@ class PollPolicy:
 
 
 class LicensePoller:
-    """The gateway's connection to the license proxy.
+    """What the gateway knows of the license from the proxies: several have one license, any one's word counts.
 
     Args:
-        endpoint: ``AAI_LICENSE_AND_USAGE_PROXY_ENDPOINT``, an http(s) URL.
-        credential: what to present.
+        proxies: whom to ask, in turn where one does not answer.
         registry: where the metrics go.
         state_file: remembers the last state; outlives the container. None remembers nothing.
         policy: how to poll.
@@ -64,15 +63,13 @@ class LicensePoller:
 
     def __init__(
         self,
-        endpoint: str,
-        credential: Credential,
+        proxies: Proxies,
         registry: CollectorRegistry,
         *,
         state_file: Path | None = None,
         policy: PollPolicy | None = None,
     ) -> None:
-        self._url = endpoint.rstrip("/") + STATUS_PATH
-        self._credential = credential
+        self._proxies = proxies
         self._state_file = state_file
         self._policy = policy or PollPolicy()
         self._view = LicenseView(window=self._policy.trust_window)
@@ -92,6 +89,11 @@ class LicensePoller:
     def view(self) -> LicenseView:
         """What is believed now."""
         return self._view
+
+    @property
+    def terms(self) -> Terms:
+        """What the license asks of gateways, as told last."""
+        return self._view.terms
 
     @property
     def ever_known(self) -> bool:
@@ -131,41 +133,23 @@ class LicensePoller:
         self._writer.shutdown()
 
     async def _run(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=self._policy.timeout_seconds)
-        async with aiohttp.ClientSession(timeout=timeout) as client:
+        async with proxy_client(self._proxies, timeout_seconds=self._policy.timeout_seconds) as client:
             while True:
                 await self._poll(client)
                 spread = self._random.uniform(1 - JITTER, 1 + JITTER)
                 await asyncio.sleep(self._policy.interval_seconds * spread)
 
-    async def _poll(self, client: aiohttp.ClientSession) -> None:
+    async def _poll(self, client: ProxyClient) -> None:
         try:
-            status = await self._ask(client)
-        except (aiohttp.ClientError, TimeoutError, UnusableAnswerError) as error:
-            self._note_problem(str(error) or type(error).__name__)
+            report = await client.ask("GET", LICENSE_PATH, parse=_report)
+        except ProxiesAwayError as error:
+            self._note_problem(str(error))
             self._become(self._view.unreachable())
             return
         self._note_problem(None)
-        self._become(self._view.heard(status, self._policy.now()))
+        self._become(self._view.heard(report, self._policy.now()))
         if self._worth_remembering():
             await self._remember()
-
-    async def _ask(self, client: aiohttp.ClientSession) -> LicenseStatus:
-        headers = {"Authorization": self._credential.bearer()}
-        # A redirect would carry the credential to wherever it points.
-        async with client.get(self._url, headers=headers, allow_redirects=False) as response:
-            if response.status != 200:
-                raise UnusableAnswerError(f"{STATUS_PATH} answered {response.status}; expected 200")
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise UnusableAnswerError(f"{STATUS_PATH} answered more than {MAX_BODY_BYTES} bytes")
-        try:
-            return LicenseStatus.model_validate_json(bytes(body))
-        except ValidationError as error:
-            fields = {".".join(map(str, problem["loc"])) or "body" for problem in error.errors(include_input=False)}
-            raise UnusableAnswerError(f"{STATUS_PATH} answered a wrong {', '.join(sorted(fields))}") from None
 
     def _become(self, view: LicenseView) -> None:
         self._view = view
@@ -195,7 +179,7 @@ class LicensePoller:
         told, remembered = self._view.told, self._remembered
         if told is None or remembered is None:
             return told is not None
-        same = (told.state, told.trust_expiration) == (remembered.state, remembered.trust_expiration)
+        same = replace(told, heard_at=remembered.heard_at) == remembered
         return not same or abs(told.heard_at - remembered.heard_at) >= REMEMBER_EVERY
 
     async def _remember(self) -> None:
@@ -230,6 +214,14 @@ class LicensePoller:
         Gauge(
             "streamstack_gateway_license_admits", "1 while the license lets sessions begin", registry=registry
         ).set_function(lambda: float(self.admits() is None))
+
+
+def _report(body: bytes) -> LicenseReport:
+    try:
+        return LicenseReport.model_validate_json(body)
+    except ValidationError as error:
+        fields = {".".join(map(str, problem["loc"])) or "body" for problem in error.errors(include_input=False)}
+        raise UnusableAnswerError(f"{LICENSE_PATH} answered a wrong {', '.join(sorted(fields))}") from None
 
 
 def _report_death(task: asyncio.Task[None]) -> None:

@@ -8,10 +8,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from streamstack_common.license_status import LicenseState, LicenseStatus
+from streamstack_common.license_status import Billing, LicenseReport, LicenseState
 
 DEFAULT_TRUST: Final = timedelta(days=4)
 """Trust where the proxy names no end of it: the window in the seed's example of ``/v1/status``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the license asks of gateways. None where no authentic license was told of yet.
+
+    ``max_sessions`` is of the whole stack, None is no limit; ``models`` are the names it lists, ``*`` is any.
+    """
+
+    billing: Billing | None = None
+    max_sessions: int | None = None
+    models: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,7 @@ class Told:
     state: LicenseState
     trust_expiration: datetime | None
     heard_at: datetime
+    terms: Terms = Terms()
 
     def trusted_until(self, window: timedelta) -> datetime:
         """End of trust without further contact; ``window`` counts where the proxy named no end."""
@@ -47,9 +60,14 @@ class LicenseView:
     told: Told | None = None
     reachable: bool = False
 
-    def heard(self, status: LicenseStatus, now: datetime) -> "LicenseView":
-        """After an answer."""
-        return replace(self, told=Told(status.state, status.trust_expiration, now), reachable=True)
+    def heard(self, report: LicenseReport, now: datetime) -> "LicenseView":
+        """After an answer.
+
+        A report without an authentic license, be its file missing or forged, is Failed and says nothing of billing:
+        live sessions go on under the terms they began under.
+        """
+        terms = self.terms if report.billing is None else Terms(report.billing, report.max_sessions, report.models)
+        return replace(self, told=Told(report.state, report.trust_expiration, now, terms), reachable=True)
 
     def unreachable(self) -> "LicenseView":
         """After a poll without a usable answer."""
@@ -59,6 +77,11 @@ class LicenseView:
     def state(self) -> LicenseState | None:
         """The last state told."""
         return None if self.told is None else self.told.state
+
+    @property
+    def terms(self) -> Terms:
+        """Those of the last authentic license told of."""
+        return Terms() if self.told is None else self.told.terms
 
     def admits(self, now: datetime) -> str | None:
         """Say why no new session may begin, or None when it may."""

@@ -1,9 +1,10 @@
 """What a session needs from the outside: its client, and what the gateway decided once for all sessions."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from streamstack_gateway.dialects.events import ServerEvent
+from streamstack_gateway.session.used import Used
 
 
 class Client(Protocol):
@@ -14,6 +15,70 @@ class Client(Protocol):
 
     def close(self, code: int) -> None:
         """Close after what was queued; the reason text belongs to the dialect's table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What the license leaves this gateway: sessions at once, and models by name. None is no limit."""
+
+    sessions: int | None = None
+    models: tuple[str, ...] | None = None
+
+
+class Metered(Protocol):
+    """A session, as far as its use is reported; everything grows while it lives."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def started_wall_seconds(self) -> float:
+        """When it began, Unix time."""
+
+    @property
+    def model(self) -> str:
+        """The name ``Begin`` echoed."""
+
+    @property
+    def audio_ms(self) -> int:
+        """Accepted audio by the client's sample clock, replays not counted."""
+
+    @property
+    def used(self) -> Used:
+        """What it has used beside audio."""
+
+    @property
+    def outcome(self) -> str:
+        """Why it ended; empty while it lives."""
+
+
+class Meter(Protocol):
+    """Who reports sessions' use. Every call returns at once and does not raise: nothing waits for a report."""
+
+    def begin(self, session: Metered) -> None:
+        """A session was greeted."""
+
+    def over(self, session: Metered) -> None:
+        """It ended."""
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be reported that no session should begin."""
+
+
+class _Unmetered:
+    full: Final = False
+
+    def begin(self, session: Metered) -> None:
+        """Nobody asks."""
+
+    def over(self, session: Metered) -> None:
+        """Nobody asks."""
+
+
+UNMETERED: Final[Meter] = _Unmetered()
+"""Sessions without reports."""
 
 
 @dataclass(frozen=True, slots=True)

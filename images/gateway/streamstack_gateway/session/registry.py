@@ -13,10 +13,10 @@ from streamstack_common.retirement import Admission, Retirement
 from streamstack_common.sessions_report import PoolSessions, SessionsReport
 from streamstack_gateway import errors
 from streamstack_gateway.dialects.events import SessionRequest
-from streamstack_gateway.models import ModelMap
+from streamstack_gateway.models import ModelMap, Resolved, is_licensed
 from streamstack_gateway.placement.ports import Pools
 from streamstack_gateway.session.budget import ByteBudget
-from streamstack_gateway.session.ports import Client, Limits
+from streamstack_gateway.session.ports import UNMETERED, Allowance, Client, Limits, Meter
 from streamstack_gateway.session.session import Session
 from streamstack_gateway.tokens import Grant
 
@@ -36,7 +36,10 @@ def _within(limits: Limits, grant: Grant) -> Limits:
 
 
 class Sessions:
-    """Admission and accounting. ``license_refusal`` answers why the license admits nobody, or None."""
+    """Admission and accounting.
+
+    ``license_refusal`` answers why the license admits nobody, or None; ``allowance`` what it leaves this gateway.
+    """
 
     def __init__(
         self,
@@ -49,6 +52,8 @@ class Sessions:
         max_sessions: int,
         revision: str,
         license_refusal: Callable[[], str | None],
+        allowance: Callable[[], Allowance] = Allowance,
+        meter: Meter = UNMETERED,
     ) -> None:
         self.instance_id = uuid.uuid4().hex
         self.retirement = Retirement()
@@ -63,6 +68,8 @@ class Sessions:
         self._max_sessions = max_sessions
         self._revision = revision
         self._license_refusal = license_refusal
+        self._allowance = allowance
+        self._meter = meter
         self._late_seconds = 0.0
         self._live: dict[str, Session] = {}
         self._empty = asyncio.Event()
@@ -78,7 +85,7 @@ class Sessions:
         """Admit a client and greet it. Raises SessionError when it cannot be had; the refusal is counted."""
         try:
             resolved = self._models.resolve(request)
-            self._admit(resolved.pool)
+            self._admit(resolved)
         except errors.SessionError as error:
             self.refusals[error.reason] += 1
             raise
@@ -96,6 +103,7 @@ class Sessions:
         )
         self._live[session.id] = session
         self._empty.clear()
+        self._meter.begin(session)
         session.begin()
         return session
 
@@ -125,7 +133,8 @@ class Sessions:
         """What new sessions meet."""
         if not self.retirement.accepting:
             return Admission.RETIRED
-        return Admission.OPEN if self._license_refusal() is None else Admission.LICENSE_BLOCKED
+        blocked = self._meter.full or self._license_refusal() is not None
+        return Admission.LICENSE_BLOCKED if blocked else Admission.OPEN
 
     def report(self) -> SessionsReport:
         """The body of ``/sessions``."""
@@ -146,21 +155,31 @@ class Sessions:
             },
         )
 
-    def _admit(self, pool: str) -> None:
+    def _admit(self, resolved: Resolved) -> None:
         """Everything is decided from what is known already: ``Begin`` never waits (DESIGN 4)."""
         if not self.retirement.accepting:
             raise errors.retired()
-        refusal = self._license_refusal()
-        if refusal is not None:
-            raise errors.license_refused(refusal)
+        self._admit_by_license(resolved)
         if len(self._live) >= self._max_sessions:
             raise errors.too_many_sessions()
         if not self._budget.admits or self._late_seconds > MAX_LATE_SECONDS:
             raise errors.overloaded()
-        free = self._pools.free_slots(pool)
+        free = self._pools.free_slots(resolved.pool)
         if free is not None and free <= 0:
-            self._pools.refuse(pool)
-            raise errors.pool_full(pool)
+            self._pools.refuse(resolved.pool)
+            raise errors.pool_full(resolved.pool)
+
+    def _admit_by_license(self, resolved: Resolved) -> None:
+        refusal = self._license_refusal()
+        if refusal is not None:
+            raise errors.license_refused(refusal)
+        allowance = self._allowance()
+        if not is_licensed(resolved, allowance.models):
+            raise errors.model_not_licensed(resolved.model)
+        if allowance.sessions is not None and len(self._live) >= allowance.sessions:
+            raise errors.license_full(allowance.sessions)
+        if self._meter.full:
+            raise errors.usage_undelivered()
 
     def _over(self, session: Session) -> None:
         del self._live[session.id]
@@ -168,3 +187,4 @@ class Sessions:
             self._empty.set()
         self.outcomes[session.outcome] += 1
         self.audio_ms_total += session.audio_ms
+        self._meter.over(session)

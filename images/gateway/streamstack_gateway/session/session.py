@@ -33,6 +33,7 @@ from streamstack_gateway.placement.ports import Pools
 from streamstack_gateway.session.budget import ByteBudget
 from streamstack_gateway.session.ports import Client, Limits
 from streamstack_gateway.session.recognition import Recognition
+from streamstack_gateway.session.used import Used
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Session:
         self.started_wall_seconds = wall_seconds
         self.phase = Phase.LIVE
         self.outcome = ""
+        self.used = Used(request)
         self.recognition = Recognition(
             session_id,
             request,
@@ -163,6 +165,7 @@ class Session:
     def turn(self, turn: Turn) -> None:
         """Show a turn to the client."""
         if self.phase is not Phase.OVER:
+            self.used.turn(turn)
             self._client.send(turn)
 
     def caught_up(self) -> None:
@@ -236,6 +239,7 @@ class Session:
             )
             if (value := getattr(change, name)) is not None
         }
+        self.used.change(change)
         self.recognition.configure(replace(settings, **changes), change.keyterms)
         if change.heartbeat is not None:
             self._keep_beating = change.heartbeat
