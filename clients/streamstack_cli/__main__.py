@@ -1,11 +1,12 @@
-"""``streamstack``: a stack on this machine, and recordings through any stack."""
+"""``streamstack``: a stack on this machine, recordings through any stack, its license and its usage."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from streamstack_cli import exit_codes
+from streamstack_cli import exit_codes, license_arguments, usage_arguments
+from streamstack_cli.arguments import Commands, positive, seconds
 from streamstack_cli.stack import STOP_GRACE_SECONDS, OptionsError, Setting, StackOptions
 
 DEFAULT_ENDPOINT = "ws://localhost:8080"
@@ -18,12 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status (:mod:`streamstack_cli.exit_codes`)."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = arguments.run
     try:
-        if arguments.command == "up":
-            return _up(arguments)
-        if arguments.command == "trial":
-            return _trial(arguments)
-        return _transcribe(arguments)
+        return run(arguments)
     except OptionsError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
@@ -73,7 +71,8 @@ def _trial(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="streamstack",
-        description="Self-hosted streaming speech-to-text: a stack on this machine, and recordings through any stack.",
+        description="Self-hosted streaming speech-to-text: a stack on this machine, recordings through any stack, "
+        "licenses and usage.",
         epilog=exit_codes.EXPLAINED,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,10 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_transcribe(commands)
     _add_trial(commands)
+    license_arguments.add(commands)
+    usage_arguments.add(commands)
     return parser
 
 
-def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_up(commands: Commands) -> None:
     up = commands.add_parser(
         "up",
         help="run a whole stack as processes on this machine",
@@ -92,6 +93,7 @@ def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "with a throw-away license and credential. Prints one JSON line with the addresses once all are ready, logs to "
         "standard error, stops cleanly on SIGTERM and Ctrl-C (a second one kills).",
     )
+    up.set_defaults(run=_up)
     add = up.add_argument
     add(
         "--gateway-port", type=_port, default=0, metavar="N", help="WebSocket port; chosen by the kernel when not given"
@@ -100,17 +102,17 @@ def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     add("--model", type=Path, metavar="DIR", help="folder with the model's weights, for an engine that needs one")
     add(
         "--slots",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="sessions the speech-recognition server takes at once; for sphinx five a core unless given",
     )
-    add("--capacity", type=_positive, metavar="N", help="sessions a gateway is scaled for")
-    add("--max-sessions", type=_positive, metavar="N", help="sessions at which the gateway refuses")
-    add("--max-session-seconds", type=_positive, metavar="N", help="longest session")
-    add("--asr-wait-seconds", type=_seconds, metavar="N", help="how long a session waits for speech recognition")
-    add("--stop-grace-seconds", type=_seconds, default=STOP_GRACE_SECONDS, metavar="N",
+    add("--capacity", type=positive, metavar="N", help="sessions a gateway is scaled for")
+    add("--max-sessions", type=positive, metavar="N", help="sessions at which the gateway refuses")
+    add("--max-session-seconds", type=positive, metavar="N", help="longest session")
+    add("--asr-wait-seconds", type=seconds, metavar="N", help="how long a session waits for speech recognition")
+    add("--stop-grace-seconds", type=seconds, default=STOP_GRACE_SECONDS, metavar="N",
         help="how long live sessions may go on after a stop (default %(default)g)")  # fmt: skip
-    add("--ready-timeout-seconds", type=_seconds, default=DEFAULT_READY_SECONDS, metavar="N",
+    add("--ready-timeout-seconds", type=seconds, default=DEFAULT_READY_SECONDS, metavar="N",
         help="how long services may take to become ready (default %(default)g)")  # fmt: skip
     add("--log-level", type=str.upper, default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
     add("--structured-logs", action="store_true", help="one JSON object a log line")
@@ -118,7 +120,7 @@ def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         help="any setting of a service, such as gateway.BUFFER_MEGABYTES=64; may be repeated")  # fmt: skip
 
 
-def _add_transcribe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_transcribe(commands: Commands) -> None:
     transcribe = commands.add_parser(
         "transcribe",
         help="stream a recording and print its words",
@@ -127,6 +129,7 @@ def _add_transcribe(commands: "argparse._SubParsersAction[argparse.ArgumentParse
         epilog=exit_codes.EXPLAINED,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    transcribe.set_defaults(run=_transcribe)
     add = transcribe.add_argument
     add("file", type=Path, metavar="FILE")
     add("--endpoint", default=DEFAULT_ENDPOINT, help="ws:// or wss:// address of a gateway (default %(default)s)")
@@ -136,7 +139,7 @@ def _add_transcribe(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     add("--fast", action="store_true", help="as fast as the server takes it, instead of real time")
 
 
-def _add_trial(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_trial(commands: Commands) -> None:
     trial = commands.add_parser(
         "trial",
         help="write what Docker Compose needs to run a stack without a vendor",
@@ -145,6 +148,7 @@ def _add_trial(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         epilog=exit_codes.EXPLAINED,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    trial.set_defaults(run=_trial)
     add = trial.add_argument
     add("--folder", type=Path, default=Path(), metavar="DIR", help="folder of compose.yaml (default: this one)")
     add("--days", type=_days, default=DEFAULT_TRIAL_DAYS, metavar="N", help="how long it lasts (default %(default)s)")
@@ -161,20 +165,6 @@ def _port(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text}: expected a port from 0 to 65535")
-    return number
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: expected a number of seconds above 0")
     return number
 
 

@@ -1,5 +1,6 @@
 """The client's side of the streaming API (v3), free of I/O; facts: ``reference/assemblyai-protocol.md`` 3, 5 and 9."""
 
+import ipaddress
 import json
 from dataclasses import dataclass
 from typing import Any, Final
@@ -103,7 +104,10 @@ def session_url(
 def is_loopback(url: str) -> bool:
     """Whether a URL leads to this machine, where no proxy belongs in between."""
     host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def parse(text: str | bytes) -> Message:

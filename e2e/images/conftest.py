@@ -122,6 +122,11 @@ class Runner:
             **environment,
         )
 
+    def license_authority(self, *options: str, **environment: str) -> Container:
+        """Run an authority with a volume for its ledger and its key, which it cannot be without."""
+        ledger = ("--mount", "type=volume,target=/var/lib/streamstack")
+        return self.start("license-authority", *ledger, *options, PUBLIC_URL="https://authority.test", **environment)
+
     def asr(self, *options: str, **environment: str) -> Container:
         return self.start("asr-sphinx", *options, **environment)
 

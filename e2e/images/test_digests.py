@@ -14,7 +14,9 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the images to 
 
 def test_a_change_in_one_piece_changes_its_image_alone(docker: Docker, steps: Steps, tree: Path) -> None:
     def built() -> dict[str, str]:
-        images = product_images.selected(["gateway", "asr-sphinx", "license-proxy", "asr-lb"], everything=False)
+        images = product_images.selected(
+            ["gateway", "asr-sphinx", "license-proxy", "license-authority", "asr-lb"], everything=False
+        )
         done = product_images.build(images, docker=docker, cache=Cache(), steps=steps, root=tree)
         return {image.name: one.image_id for image, one in zip(images, done, strict=True)}
 
@@ -32,10 +34,14 @@ def test_a_change_in_one_piece_changes_its_image_alone(docker: Docker, steps: St
     assert changed() == {"gateway"}
 
     before = built()
+    change("images/license-authority/streamstack_license_authority/settings.py")
+    assert changed() == {"license-authority"}
+
+    before = built()
     change("images/asr-lb/nginx.conf")
     (tree / "README.md").write_text("Not in an image.\n")
     assert changed() == {"asr-lb"}
 
     before = built()
     change("images/common/streamstack_common/logs.py")
-    assert changed() == {"gateway", "license-proxy", "asr-sphinx"}
+    assert changed() == {"gateway", "license-proxy", "license-authority", "asr-sphinx"}

@@ -9,7 +9,7 @@ from support.certificates import write_self_signed
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the images to be built
 
-STACK = ("license-proxy", "asr-sphinx", "asr-lb", "gateway", "operator")
+STACK = ("license-proxy", "asr-sphinx", "asr-lb", "gateway", "operator", "license-authority")
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,7 @@ def stack(runner: Any, network: str) -> dict[str, Any]:
         "asr-sphinx": runner.asr(*on("streaming-asr-english")),
         "asr-lb": runner.balancer(*on("streaming-asr-lb")),
         "operator": runner.operator(*on("operator")),
+        "license-authority": runner.license_authority(*on("license-authority")),
     }
     started["license-proxy"].until_health("healthy")
     started["gateway"] = runner.gateway(*on("streaming-api"), license_proxy="license-and-usage-proxy")
@@ -56,10 +57,11 @@ def test_the_balancer_checks_its_configuration_when_asked(stack: dict[str, Any])
     ]
 
 
-@pytest.mark.parametrize("image", ["license-proxy", "asr-sphinx", "asr-lb", "operator"])
+@pytest.mark.parametrize("image", ["license-proxy", "license-authority", "asr-sphinx", "asr-lb", "operator"])
 def test_a_sigterm_ends_it_with_0(runner: Any, image: str) -> None:
     starts = {"license-proxy": runner.license_proxy, "asr-sphinx": runner.asr, "asr-lb": runner.balancer}
-    container = {**starts, "operator": runner.operator}[image]()
+    starts |= {"license-authority": runner.license_authority, "operator": runner.operator}
+    container = starts[image]()
     container.until_health("healthy")
     container.signal("TERM")
     assert container.wait() == 0, container.log
@@ -95,6 +97,16 @@ def test_a_gateway_with_tls_is_asked_for_its_health_with_tls(
     gateway.until_health("healthy")
 
 
+def test_an_authority_keeps_its_key_and_its_ledger_where_it_may_write_and_nowhere_else(
+    stack: dict[str, Any], runner: Any
+) -> None:
+    mounts = stack["license-authority"].inspect("{{json .Mounts}}")
+    assert [mount["Destination"] for mount in mounts if mount["RW"]] == ["/var/lib/streamstack"]
+    without = runner.start("license-authority", PUBLIC_URL="https://authority.test")
+    assert without.wait() == 2
+    assert "signing key /var/lib/streamstack/signing-key.pem: cannot be made: Read-only file system" in without.log
+
+
 def test_ports_of_the_environment_are_the_ones_that_are_asked(runner: Any) -> None:
     proxy, asr = runner.license_proxy(HTTP_PORT="9001"), runner.asr(INTERNAL_PORT="9002", ENGINE="null")
     proxy.until_health("healthy")
@@ -114,6 +126,9 @@ def test_an_unhealthy_gateway_says_why(runner: Any) -> None:
         ("gateway", {}, "ASR_POOLS: expected at least one pool"),
         ("license-proxy", {"HTTP_PORT": "70000"}, "HTTP_PORT"),
         ("license-proxy", {"STREAMSTACK_CREDENTIAL_FILE": "/nowhere"}, "credential file /nowhere"),
+        ("license-authority", {}, "PUBLIC_URL: expected the URL that customers use"),
+        ("license-authority", {"PUBLIC_URL": "https://a.test", "PORT": "70000"}, "PORT"),
+        ("license-authority", {"PUBLIC_URL": "https://a.test", "DATABASE_URL": "mysql://a"}, "DATABASE_URL"),
         ("asr-sphinx", {"MAX_OPEN_STREAMS": "0"}, "MAX_OPEN_STREAMS"),
         ("asr-sphinx", {"STREAMSTACK_CREDENTIAL_FILE": ""}, "STREAMSTACK_CREDENTIAL_FILE"),
         ("asr-sphinx", {"STREAMSTACK_CREDENTIAL_FILE": "/nowhere"}, "credential file /nowhere"),

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from e2e.support.manifests import pool
 from e2e.support.installed_operator import Operator
+from e2e.support.manifests import pool
 from e2e.support.stack import Stack, deployed
 
 

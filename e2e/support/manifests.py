@@ -61,12 +61,12 @@ def pool(*, name: str = POOL, engine: str = "Scripted", **more: Any) -> Manifest
 def license_secret(namespace: str, folder: Path, *, name: str = f"{STACK}-license") -> Manifest:
     """A throwaway license and the key that it was signed with."""
     made = throwaway_license.make(folder)
-    return _secret(namespace, name, {"license.jwt": made.license_file, "extra-keys.json": made.keys_file})
+    return secret(namespace, name, {"license.jwt": made.license_file, "extra-keys.json": made.keys_file})
 
 
 def tls_secret(namespace: str, certificate: Path, key: Path, *, name: str = f"{STACK}-tls") -> Manifest:
     """The ingress's certificate."""
-    return _secret(namespace, name, {"tls.crt": certificate, "tls.key": key}, kind="kubernetes.io/tls")
+    return secret(namespace, name, {"tls.crt": certificate, "tls.key": key}, kind="kubernetes.io/tls")
 
 
 def merged(target: Any, change: Any) -> Any:
@@ -86,7 +86,8 @@ def _resources(cpu: str, memory: str) -> Manifest:
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": "2Gi"}}
 
 
-def _secret(namespace: str, name: str, files: Mapping[str, Path], *, kind: str = "Opaque") -> Manifest:
+def secret(namespace: str, name: str, files: Mapping[str, Path], *, kind: str = "Opaque") -> Manifest:
+    """A Secret with the content of files."""
     data = {key: base64.b64encode(path.read_bytes()).decode() for key, path in files.items()}
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "data": data}

@@ -34,6 +34,7 @@ class Speaker:
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.said: list[str] = []
+        self.sent_bytes = 0
         self._enough = False
         self._speaking = asyncio.create_task(self._speak())
 
@@ -41,6 +42,11 @@ class Speaker:
     def heard(self) -> list[str]:
         """Sentences that came back."""
         return self.conversation.finals
+
+    @property
+    def sent_ms(self) -> int:
+        """Audio that was sent, in whole milliseconds of 16 kHz PCM16."""
+        return self.sent_bytes * 1000 // SECOND_BYTES
 
     async def hears(self, more: int = 2) -> None:
         """Wait until ``more`` further sentences have come back; AssertionError when the session ends before."""
@@ -69,7 +75,9 @@ class Speaker:
             frame = FRAME_MS * SECOND_BYTES // 1000
             for start in range(0, len(spoken.pcm), frame):
                 await asyncio.sleep(due - asyncio.get_running_loop().time())
-                await self.conversation.client.send(spoken.pcm[start : start + frame])
+                piece = spoken.pcm[start : start + frame]
+                await self.conversation.client.send(piece)
+                self.sent_bytes += len(piece)
                 due += FRAME_MS / 1000
             if self._enough:
                 return

@@ -6,7 +6,7 @@ import json
 import secrets
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ from typing import Any
 
 from e2e.support import manifests
 from e2e.support.clients import Endpoint
+from e2e.support.installed_operator import Operator
 from e2e.support.manifests import POOL, STACK, Manifest
 from e2e.support.neighbour import ASK
-from e2e.support.installed_operator import Operator
 
 from support.certificates import write_self_signed
 
@@ -224,16 +224,20 @@ async def make(
     name: str = STACK,
     engine: str = "Scripted",
     changes: Mapping[str, Any] | None = None,
+    license_secrets: Sequence[Manifest] = (),
     ready: bool = True,
 ) -> Stack:
-    """Apply a stack and its Secrets; wait until it serves, unless it is not meant to."""
+    """Apply a stack and its Secrets; wait until it serves, unless it is not meant to.
+
+    ``license_secrets`` take the place of the one with a throwaway license.
+    """
     host = f"{name}.{namespace}.streamstack.test"
     authority, key_file = write_self_signed(folder, host)
     stack = Stack(operator, namespace, name, host, authority)
-    license_ = manifests.license_secret(namespace, folder, name=f"{name}-license")
+    given = license_secrets or (manifests.license_secret(namespace, folder, name=f"{name}-license"),)
     certificate = manifests.tls_secret(namespace, authority, key_file, name=f"{name}-tls")
     wanted = manifests.streaming_stack(namespace, name=name, host=host, engine=engine, changes=changes)
-    await apply(operator, license_, certificate, wanted)
+    await apply(operator, *given, certificate, wanted)
     if ready:
         await stack.ready()
         await stack.answers()

@@ -47,6 +47,7 @@ IMAGES = {
     for image in (
         _python("gateway", "images/gateway", pins="gateway"),
         _python("license-proxy", "images/license-proxy", pins="license-proxy"),
+        _python("license-authority", "images/license-authority", pins="license-authority"),
         _python("asr-sphinx", "images/asr", pins="sphinx", target="sphinx"),
         _python("asr-nemotron", "images/asr", pins="nemotron", target="nemotron", large=True),
         ProductImage("asr-lb", "images/asr-lb", ("images/asr-lb",), bases=NGINX),

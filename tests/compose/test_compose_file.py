@@ -98,9 +98,18 @@ def test_sealed_only_the_gateway_has_a_port_outside_and_by_default_on_loopback()
     assert SERVICES["streaming-api"]["ports"] == ["${AAI_WSS_ADDRESS:-127.0.0.1}:${AAI_WSS_PORT:-8080}:8080"]
 
 
-def test_sealed_only_the_gateway_is_on_a_network_with_a_way_out() -> None:
+def test_sealed_only_gateway_and_license_proxy_have_a_way_out_and_each_its_own() -> None:
     assert COMPOSE["networks"]["inside"] == {"internal": True}
-    assert {name for name, service in SERVICES.items() if set(service["networks"]) != {"inside"}} == {"streaming-api"}
+    others = {name: set(service["networks"]) - {"inside"} for name, service in SERVICES.items()}
+    outside = {name: networks for name, networks in others.items() if networks}
+    assert outside == {"streaming-api": {"edge"}, "license-and-usage-proxy": {"authority"}}
+
+
+def test_what_is_not_reported_yet_outlives_the_containers() -> None:
+    for name, volume in (("streaming-api", "gateway-state"), ("license-and-usage-proxy", "license-journal")):
+        assert environment(name)["STATE_DIR"] == "/var/lib/streamstack"
+        assert f"{volume}:/var/lib/streamstack" in SERVICES[name]["volumes"]
+        assert volume in COMPOSE["volumes"]
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -173,7 +182,7 @@ def test_servers_on_a_gpu_reserve_one_and_answer_to_the_seeds_names() -> None:
 
 def test_files_of_this_machine_have_to_be_there() -> None:
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", []) if "bind" in mount]
-    assert len(mounts) == 4
+    assert len(mounts) == 5
     for mount in mounts:
         assert mount["bind"] == {"create_host_path": False}
         assert mount["read_only"] is True

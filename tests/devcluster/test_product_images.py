@@ -74,7 +74,7 @@ def test_the_context_leaves_out_all_but_what_images_are_made_of() -> None:
 def test_all_but_the_large_are_built_unless_asked_for() -> None:
     usual = [image.name for image in product_images.selected([], everything=False)]
     assert "asr-nemotron" not in usual
-    assert {"gateway", "license-proxy", "asr-sphinx", "asr-lb"} <= set(usual)
+    assert {"gateway", "license-proxy", "license-authority", "asr-sphinx", "asr-lb"} <= set(usual)
     assert [image.name for image in product_images.selected([], everything=True)] == list(product_images.IMAGES)
     named = product_images.selected(["asr-lb", "asr-nemotron", "asr-lb"], everything=False)
     assert [image.name for image in named] == ["asr-lb", "asr-nemotron"]
