@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in ("", "hack", "tests"))
 
 import many_stacks
-from e2e.support.operator import Helm, Operator, installed
+from e2e.support.installed_operator import Helm, Operator, installed
 from e2e.support.speaker import speaking
 from e2e.support.stack import Stack, make, own_namespace
 from operator_metrics import Samples, calls, megabytes, samples, say
