@@ -1,5 +1,6 @@
 import asyncio
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,17 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamstack_common.credential import Credential
-from streamstack_common.internal_http import MAX_BODY_BYTES, InternalHttp, authority, base_url
+from streamstack_common.internal_http import (
+    MAX_BODY_BYTES,
+    InternalHttp,
+    TlsFilesError,
+    authority,
+    base_url,
+    load_authorities,
+    load_certificate,
+    server_tls,
+)
+from support.certificates import write_self_signed
 
 TOKEN = secrets.token_hex(16)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -30,7 +41,12 @@ class Service:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *, host: str = "127.0.0.1", open_paths: frozenset[str] = frozenset()
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    open_paths: frozenset[str] = frozenset(),
+    tls: ssl.SSLContext | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
 ) -> AsyncIterator[Service]:
     path = folder / "credential"
     path.write_text(TOKEN)
@@ -43,6 +59,8 @@ async def serving(
         ready=lambda: unready[0] if unready else None,
         alive=lambda: stuck[0] if stuck else None,
         open_paths=open_paths,
+        tls=tls,
+        max_body_bytes=max_body_bytes,
     )
 
     async def hello(request: web.Request) -> web.Response:
@@ -54,7 +72,7 @@ async def serving(
     port = await http.start(host, 0)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client:
-            yield Service(http, client, registry, base_url(host, port), unready, stuck)
+            yield Service(http, client, registry, base_url(host, port, secure=tls is not None), unready, stuck)
     finally:
         await http.stop()
 
@@ -108,6 +126,84 @@ async def test_handlers_are_served_and_bodies_are_bounded(tmp_path: Path) -> Non
         fits, too_long = b"x" * MAX_BODY_BYTES, b"x" * (MAX_BODY_BYTES + 1)
         assert await ask(service, "/hello", method="POST", headers=BEARER, data=fits) == (200, f"hello {len(fits)}")
         assert (await ask(service, "/hello", method="POST", headers=BEARER, data=too_long))[0] == 413
+
+
+async def test_a_service_may_take_longer_bodies(tmp_path: Path) -> None:
+    async with serving(tmp_path, max_body_bytes=MAX_BODY_BYTES * 4) as service:
+        fits, too_long = b"x" * MAX_BODY_BYTES * 4, b"x" * (MAX_BODY_BYTES * 4 + 1)
+        assert (await ask(service, "/hello", method="POST", headers=BEARER, data=fits))[0] == 200
+        assert (await ask(service, "/hello", method="POST", headers=BEARER, data=too_long))[0] == 413
+
+
+Files = dict[str, tuple[Path, Path]]
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Files:
+    made: Files = {}
+    for name in ("server", "caller", "stranger"):
+        (tmp_path / name).mkdir()
+        made[name] = write_self_signed(tmp_path / name, "127.0.0.1")
+    return made
+
+
+def caller(certificates: Files, *, shows: str | None = None, trusts: str = "server") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    load_authorities(context, certificates[trusts][0])
+    if shows is not None:
+        load_certificate(context, *certificates[shows])
+    return context
+
+
+async def test_with_a_certificate_only_tls_is_spoken(tmp_path: Path, certificates: Files) -> None:
+    async with serving(tmp_path, tls=server_tls(*certificates["server"])) as service:
+        assert service.url.startswith("https://")
+        assert await ask(service, "/hello", headers=BEARER, ssl=caller(certificates)) == (200, "hello 0")
+        assert (await ask(service, "/hello", ssl=caller(certificates)))[0] == 401
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await ask(service, "/healthz", ssl=caller(certificates, trusts="stranger"))
+        service.url = service.url.replace("https://", "http://")
+        with pytest.raises(aiohttp.ClientError):
+            await ask(service, "/healthz")
+
+
+async def test_with_a_ca_of_callers_only_probes_and_open_paths_do_without_a_certificate(
+    tmp_path: Path, certificates: Files
+) -> None:
+    tls = server_tls(*certificates["server"], certificates["caller"][0])
+    async with serving(tmp_path, tls=tls, open_paths=frozenset({"/open"})) as service:
+        with_one, without = caller(certificates, shows="caller"), caller(certificates)
+        assert await ask(service, "/hello", headers=BEARER, ssl=with_one) == (200, "hello 0")
+        for path in ("/healthz", "/readyz", "/open"):
+            assert (await ask(service, path, ssl=without))[0] == 200
+        for path in ("/hello", "/metrics", "/nowhere"):
+            status, text = await ask(service, path, headers=BEARER, ssl=without)
+            assert (status, "client certificate" in text) == (403, True)
+        # Certificate and credential: one does not stand for the other.
+        assert (await ask(service, "/hello", ssl=with_one))[0] == 401
+
+
+async def test_a_certificate_of_another_ca_gets_nowhere(tmp_path: Path, certificates: Files) -> None:
+    tls = server_tls(*certificates["server"], certificates["caller"][0])
+    async with serving(tmp_path, tls=tls) as service:
+        with pytest.raises(aiohttp.ClientError):
+            await ask(service, "/healthz", ssl=caller(certificates, shows="stranger"))
+
+
+def test_files_that_cannot_be_used_are_named_without_what_is_in_them(tmp_path: Path, certificates: Files) -> None:
+    certificate, key = certificates["server"]
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("a secret by mistake")
+    for arguments, complaint in (
+        ((tmp_path / "absent", key), "absent"),
+        ((certificate, certificates["caller"][1]), "expected a PEM certificate and its PEM key"),
+        ((certificate, nonsense), "nonsense.pem: expected"),
+        ((certificate, key, nonsense), "nonsense.pem: expected PEM certificates"),
+        ((certificate, key, tmp_path / "absent"), "absent: No such file"),
+    ):
+        with pytest.raises(TlsFilesError, match=complaint) as caught:
+            server_tls(*arguments)
+        assert "by mistake" not in str(caught.value)
 
 
 async def test_stopping_does_not_wait_for_idle_connections_and_frees_the_port(tmp_path: Path) -> None:
