@@ -17,7 +17,7 @@ demo: $(STAMP)
 # Tiers 0 to 2: pure code, real services as processes on loopback, a real API server as processes (built once by Go,
 # some minutes). `make test CONTROL_PLANE=no` does without the last, and without Go.
 test: $(STAMP)
-	@hack/packages nginx-light openssl
+	@hack/packages faketime nginx-light openssl postgresql prometheus
 ifneq ($(CONTROL_PLANE),no)
 	@hack/go-tools etcd kube-apiserver kube-controller-manager kube-scheduler helm >/dev/null
 endif

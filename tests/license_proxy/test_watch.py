@@ -1,33 +1,25 @@
-import logging
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from streamstack_common.license import (
     MAX_LICENSE_BYTES,
+    License,
+    LicenseError,
+    MalformedLicenseError,
     MissingLicenseError,
     OversizedLicenseError,
     UnreadableLicenseError,
 )
-from streamstack_common.license_status import LicenseState
 from streamstack_license_proxy.watch import LicenseWatch, read_license
-from support.signer import EXP, NBF, Signer
+from support.signer import Signer
 
 SIGNER = Signer()
 
 
-class Clock:
-    def __init__(self, seconds: int) -> None:
-        self.seconds = seconds
-
-    def __call__(self) -> datetime:
-        return datetime.fromtimestamp(self.seconds, UTC)
-
-
-def watch(path: Path, clock: Clock | None = None) -> LicenseWatch:
-    return LicenseWatch(path, SIGNER.keyring(), now=clock or Clock(NBF))
+def watch(path: Path) -> LicenseWatch:
+    return LicenseWatch(path, SIGNER.keyring())
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
@@ -54,8 +46,8 @@ def test_the_size_limit_is_exact(tmp_path: Path) -> None:
         read_license(path)
 
 
-async def test_before_the_first_look_nothing_is_admitted(tmp_path: Path) -> None:
-    assert watch(tmp_path / "license.jwt").standing().state is LicenseState.FAILED
+async def test_before_the_first_look_there_is_no_license(tmp_path: Path) -> None:
+    assert isinstance(watch(tmp_path / "license.jwt").reading, LicenseError)
 
 
 async def test_a_swapped_symlink_is_seen_like_a_kubelet_makes_it(tmp_path: Path) -> None:
@@ -67,59 +59,57 @@ async def test_a_swapped_symlink_is_seen_like_a_kubelet_makes_it(tmp_path: Path)
     path.symlink_to("..data/license.jwt")
 
     watched = watch(path)
-    await watched.look()
-    assert watched.standing().state is LicenseState.FAILED
+    assert await watched.look()
+    assert isinstance(watched.reading, LicenseError)
 
     (tmp_path / "..data_tmp").symlink_to("new")
     (tmp_path / "..data_tmp").rename(tmp_path / "..data")
-    await watched.look()
-    assert watched.standing().state is LicenseState.READY
+    assert await watched.look()
+    assert isinstance(watched.reading, License)
 
 
 async def test_a_change_in_place_with_the_same_size_and_time_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "license.jwt"
     path.write_bytes(SIGNER.token())
     watched = watch(path)
-    await watched.look()
+    assert await watched.look()
     before = path.stat()
 
     path.write_bytes(b"x" * before.st_size)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    await watched.look()
-    assert watched.standing().state is LicenseState.FAILED
+    assert await watched.look()
+    assert isinstance(watched.reading, MalformedLicenseError)
 
 
-async def test_expiry_counts_at_once_and_is_logged_at_the_next_look(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path, clock = tmp_path / "license.jwt", Clock(EXP - 1)
-    token = SIGNER.token()
-    path.write_bytes(token)
-    watched = watch(path, clock)
-    with caplog.at_level(logging.INFO):
-        await watched.look()
-        clock.seconds = EXP
-        assert watched.standing().state is LicenseState.FAILED
-        for _ in range(3):
-            await watched.look()
-    first, second = [record.getMessage() for record in caplog.records]
-    assert "unknown -> Ready: license license-1 of acme" in first
-    assert "Ready -> Failed (expired): expired at" in second
-    assert token.decode() not in caplog.text
-
-
-async def test_each_new_bad_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_only_a_change_is_told(tmp_path: Path) -> None:
     path = tmp_path / "license.jwt"
     watched = watch(path)
-    for content in (b"one", b"one", b"two", b"two"):
-        path.write_bytes(content)
+    assert await watched.look()
+    told = []
+    for content in (b"one", b"one", b"two", None, None, SIGNER.token(), SIGNER.token(jti="license-2")):
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_bytes(content)
+        told.append(await watched.look())
+    assert told == [True, False, True, True, False, True, True]
+
+
+async def test_only_an_authentic_license_that_wants_check_ins_is_online(tmp_path: Path) -> None:
+    path = tmp_path / "license.jwt"
+    watched = watch(path)
+    for token, online in (
+        (SIGNER.token(offline=True), False),
+        (SIGNER.token(offline=None), True),
+        (Signer().token(offline=False), False),
+        (SIGNER.token(offline=False, jti="license-2"), True),
+    ):
+        path.write_bytes(token + b"\n")
         await watched.look()
+        found = watched.online()
+        assert (found is not None) is online
+        if found is not None:
+            assert found[1] == token.decode()
     path.unlink()
     await watched.look()
-    path.write_bytes(SIGNER.token())
-    with caplog.at_level(logging.INFO):
-        await watched.look()
-    lines = [record.getMessage() for record in caplog.records]
-    assert ["malformed" in line for line in lines] == [True, True, False, False]
-    assert "missing_file" in lines[2]
-    assert "Failed -> Ready" in lines[3]
+    assert watched.online() is None
+    assert watched.content is None

@@ -1,22 +1,25 @@
-"""What the proxy's port answers: ``/health``, ``/v1/status``, ``/v1/license`` and metrics."""
-
-import math
+"""What the proxy's port answers of the license: ``/health``, ``/v1/status`` and ``/v1/license``."""
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge
 from pydantic import BaseModel
 
 from streamstack_common.internal_http import InternalHttp
 from streamstack_common.license_status import LICENSE_PATH, STATUS_PATH, LicenseReport
+from streamstack_license_proxy.keeper import LicenseKeeper
 from streamstack_license_proxy.state import Standing
-from streamstack_license_proxy.watch import LicenseWatch
 
 HEALTH_PATH = "/health"
 """Open without a credential: the seed's Compose file probes it with curl."""
 
 
-def report_of(standing: Standing) -> LicenseReport:
-    """Report a standing."""
+def report_of(standing: Standing, *, problem: str | None) -> LicenseReport:
+    """Report a standing.
+
+    Args:
+        standing: of now.
+        problem: why the last check-in was not good; the reason where nothing worse is.
+
+    """
     facts: dict[str, object] = standing.status(extra_keys=False).model_dump()
     if standing.license is not None:
         facts |= standing.license.model_dump(include={"customer", "license_id", "billing", "max_sessions", "models"})
@@ -24,14 +27,16 @@ def report_of(standing: Standing) -> LicenseReport:
         facts |= {"valid_from": standing.license.valid_from, "expires_at": standing.license.expires_at}
     if standing.failure is not None:
         facts |= {"cause": standing.failure.cause, "reason": str(standing.failure)}
+    elif problem is not None:
+        facts |= {"cause": "checkin_failed", "reason": f"the last check-in failed: {problem}"}
     return LicenseReport.model_validate(facts)
 
 
 class LicenseApi:
-    """Handlers over a watch."""
+    """Handlers over a keeper."""
 
-    def __init__(self, watch: LicenseWatch, *, extra_keys: bool) -> None:
-        self._watch = watch
+    def __init__(self, keeper: LicenseKeeper, *, extra_keys: bool) -> None:
+        self._keeper = keeper
         self._extra_keys = extra_keys
 
     def attach(self, http: InternalHttp) -> None:
@@ -44,32 +49,11 @@ class LicenseApi:
         return web.json_response({"status": "ok"})
 
     async def _status(self, _request: web.Request) -> web.Response:
-        return _json(self._watch.standing().status(extra_keys=self._extra_keys))
+        return _json(self._keeper.standing().status(extra_keys=self._extra_keys))
 
     async def _license(self, _request: web.Request) -> web.Response:
-        return _json(report_of(self._watch.standing()))
+        return _json(report_of(self._keeper.standing(), problem=self._keeper.problem))
 
 
 def _json(body: BaseModel) -> web.Response:
     return web.Response(text=body.model_dump_json(), content_type="application/json")
-
-
-def register_metrics(registry: CollectorRegistry, watch: LicenseWatch, *, extra_keys: bool) -> None:
-    """Gauges that are judged when they are scraped."""
-
-    def valid() -> float:
-        return float(watch.standing().failure is None)
-
-    def expiry() -> float:
-        license_ = watch.standing().license
-        return float(license_.exp) if license_ else math.nan
-
-    Gauge("streamstack_license_valid", "1 while the license is valid", registry=registry).set_function(valid)
-    Gauge(
-        "streamstack_license_expiry_timestamp_seconds",
-        "Unix time at which the license expires; NaN without an authentic one",
-        registry=registry,
-    ).set_function(expiry)
-    Gauge("streamstack_license_extra_keys", "1 where keys beside the vendor's are accepted", registry=registry).set(
-        float(extra_keys)
-    )

@@ -2,36 +2,26 @@
 
 import asyncio
 import errno
-import logging
 import os
 import stat
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from streamstack_common.keyring import Keyring
 from streamstack_common.license import (
     MAX_LICENSE_BYTES,
+    License,
     LicenseError,
     MissingLicenseError,
     OversizedLicenseError,
     UnreadableLicenseError,
     verify,
 )
-from streamstack_common.license_status import LicenseState
-from streamstack_license_proxy.state import Reading, Standing, standing
-
-log = logging.getLogger(__name__)
+from streamstack_license_proxy.state import Reading
 
 WATCH_SECONDS: Final = 1.0
 """How stale a replaced file may be seen. The file is read, not stat'ed: a kubelet swaps a symlink, others write in
 place, clocks of file systems are coarse, and a license is a kilobyte."""
-
-
-def utc_now() -> datetime:
-    """Return the wall clock; a license's validity is told in it."""
-    return datetime.now(UTC)
 
 
 def read_license(path: Path) -> bytes:
@@ -58,60 +48,52 @@ def read_license(path: Path) -> bytes:
 
 
 class LicenseWatch:
-    """The license file's last reading; logs every change of content, state or cause."""
+    """The license file's last reading."""
 
-    def __init__(self, path: Path, keyring: Keyring, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, path: Path, keyring: Keyring) -> None:
         self._path = path
         self._keyring = keyring
-        self._now = now
         self._content: bytes | None = None
         self._reading: Reading = MissingLicenseError(f"{path}: not read yet")
-        self._logged: tuple[LicenseState, str | None, bytes | None] | None = None
 
-    def standing(self) -> Standing:
-        """Judge the last reading at this moment."""
-        return standing(self._reading, self._now())
+    @property
+    def content(self) -> bytes | None:
+        """What the file holds, None when it cannot be read: a secret."""
+        return self._content
 
-    async def look(self) -> None:
-        """Read the file once."""
+    @property
+    def reading(self) -> Reading:
+        """What it means."""
+        return self._reading
+
+    @property
+    def token(self) -> str | None:
+        """The license itself while it is authentic: a secret."""
+        if self._content is None or not isinstance(self._reading, License):
+            return None
+        return self._content.strip().decode("ascii")
+
+    def online(self) -> tuple[License, str] | None:
+        """Return an authentic license that wants check-ins, and its token; None when there is no such."""
+        token = self.token
+        if token is None or not isinstance(self._reading, License) or self._reading.offline:
+            return None
+        return self._reading, token
+
+    async def look(self) -> bool:
+        """Read the file once; tells whether it changed."""
+        before = self._content, self._reading
         try:
             content = await asyncio.to_thread(read_license, self._path)
         except LicenseError as failure:
             self._content, self._reading = None, failure
-        else:
-            if content != self._content:
-                self._content, self._reading = content, self._verified(content)
-        self._log_change()
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            await self.look()
+            return before[0] is not None or str(before[1]) != str(failure)
+        if content != self._content:
+            self._content, self._reading = content, self._verified(content)
+        return content != before[0]
 
     def _verified(self, content: bytes) -> Reading:
         try:
             return verify(content, self._keyring)
         except LicenseError as failure:
             return failure
-
-    def _log_change(self) -> None:
-        current = self.standing()
-        failure, license_ = current.failure, current.license
-        seen = (current.state, failure.cause if failure is not None else None, self._content)
-        if seen == self._logged:
-            return
-        before = self._logged[0] if self._logged else "unknown"
-        self._logged = seen
-        if failure is not None:
-            log.error("license %s -> %s (%s): %s", before, current.state, failure.cause, failure)
-        elif license_ is not None:
-            log.info(
-                "license %s -> %s: license %s of %s, billing %s, until %s",
-                before,
-                current.state,
-                license_.license_id,
-                license_.customer,
-                license_.billing,
-                license_.expires_at.isoformat(),
-            )
