@@ -131,13 +131,8 @@ class Piece:
                 life.stops.append((began, now()))
 
     async def _bury(self) -> None:
-        process, self.process = self.process, None
+        self.process = None
         await self._stack.aclose()
-        if process is not None:
-            # What libfaketime leaves of a process that was killed.
-            for left in (f"faketime_shm_{process.process.pid}", f"sem.faketime_sem_{process.process.pid}"):
-                with suppress(FileNotFoundError):
-                    Path("/dev/shm", left).unlink()  # noqa: S108 - the library's own place
 
     async def end(self) -> None:
         """Kill it, whatever it is doing."""

@@ -3,6 +3,12 @@
 from pathlib import Path
 
 
+def forget(pid: int) -> None:
+    """Remove what libfaketime leaves of a process that was killed: another one may get its number."""
+    for left in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+        Path("/dev/shm", left).unlink(missing_ok=True)  # noqa: S108 - the library's own place
+
+
 class FakedClock:
     """Moves the wall clock of a process; with ``every_clock`` the monotonic ones too, as if time had passed.
 

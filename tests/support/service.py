@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from streamstack_common.process import ANNOUNCE_FD
+from support import faked_clock
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -106,6 +107,7 @@ async def service(
         if process.returncode is None:
             process.kill()
             await process.wait()
+        faked_clock.forget(process.pid)
         await announcement
 
 
