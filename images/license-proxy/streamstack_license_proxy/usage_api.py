@@ -59,6 +59,7 @@ class UsageApi:
         billing: of the license now; None where there is no authentic one. Only ``flat`` keeps nothing.
         license_token: the license as it is now, which an export carries; None where there is none.
         keyring: keys that may sign receipts.
+        foreign: says why the journal is not that of the license now, or None: then nothing is taken or exported.
 
     """
 
@@ -70,8 +71,10 @@ class UsageApi:
         billing: Callable[[], Billing | None],
         license_token: Callable[[], str | None],
         keyring: Keyring,
+        foreign: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._journal = journal
+        self._foreign = foreign
         self._billing = billing
         self._license_token = license_token
         self._keyring = keyring
@@ -103,6 +106,9 @@ class UsageApi:
         if self._billing() == "flat":
             self._count("not_billed", len(good) + len(rejected))
             return _json(UsageReceipt())
+        if (foreign := self._foreign()) is not None:
+            self._count("failed", len(good) + len(rejected))
+            return _error(503, foreign)
         entries = [(index, Entry.of(report)) for index, report in good]
         try:
             taken = await self._journal.take([entry for _, entry in entries])
@@ -137,6 +143,8 @@ class UsageApi:
         license_ = self._license_token()
         if license_ is None:
             return _error(409, "there is no authentic license: an export carries one")
+        if (foreign := self._foreign()) is not None:
+            return _error(409, foreign)
         try:
             packed = await self._journal.export(
                 license=license_, first=None if after is None else after + 1, limit=limit or EXPORT_RECORDS

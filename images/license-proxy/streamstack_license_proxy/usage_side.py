@@ -6,8 +6,9 @@ A journal that is there already is opened under a flat license, too: what is in 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -22,6 +23,7 @@ from streamstack_license_proxy.journal.errors import JournalError, JournalFullEr
 from streamstack_license_proxy.journal.metrics import register_metrics
 from streamstack_license_proxy.journal.usage_journal import UsageJournal
 from streamstack_license_proxy.keeper import LicenseKeeper
+from streamstack_license_proxy.owner import Owner, OwnerFile
 from streamstack_license_proxy.together import together
 from streamstack_license_proxy.upload import Uploader
 from streamstack_license_proxy.usage_api import UsageApi
@@ -69,6 +71,7 @@ class UsageSide:
         self._license_changed = keeper.changes()
         self._journal: UsageJournal | None = None
         self._uploader: Uploader | None = None
+        self._owner: Owner | None = None
         self._problem: str | None = None
 
     def attach(self) -> None:
@@ -78,7 +81,7 @@ class UsageSide:
 
     def unready(self) -> str | None:
         """Say why reports had better go to another proxy, or None."""
-        return self._problem if self._keeper.bills_usage else None
+        return self._problem or self._foreign() if self._keeper.bills_usage else None
 
     async def open_where_needed(self) -> None:
         """Open the journal if the license bills usage, or one is there.
@@ -91,21 +94,69 @@ class UsageSide:
             return
         if self._state_dir is None:
             raise JournalError("billing by usage keeps a journal: expected STATE_DIR, a folder that can be written")
-        self._serve(await self._opened(self._state_dir))
+        journal = await self._opened(self._state_dir)
+        try:
+            await self._settle_owner(journal, OwnerFile(self._state_dir))
+        except BaseException:
+            with contextlib.suppress(JournalError):
+                await journal.close()
+            raise
+        self._serve(journal)
 
     async def run(self) -> None:
         """Open the journal when the license asks for one, and upload from it; until cancelled."""
-        while self._journal is None or self._uploader is None:
+        while self._journal is None or self._uploader is None or self._state_dir is None:
             await self._wait()
-            try:
-                await self.open_where_needed()
-                self._problem = None
-            except JournalError as error:
-                # Live sessions go on and gateways keep their reports; only this proxy cannot take any.
-                if str(error) != self._problem:
-                    log.error("%s", error)  # noqa: TRY400 - the message says it all
-                self._problem = str(error)
-        await together(self._uploader.run(), self._journal.run())
+            await self._careful(self.open_where_needed())
+        watching = self._watch_owner(self._journal, OwnerFile(self._state_dir))
+        await together(self._uploader.run(), self._journal.run(), watching)
+
+    async def _watch_owner(self, journal: UsageJournal, file: OwnerFile) -> None:
+        """See to whose journal this is, with every license and, while that is open, again and again."""
+        while True:
+            await self._careful(self._settle_owner(journal, file))
+            await self._wait()
+
+    async def _settle_owner(self, journal: UsageJournal, file: OwnerFile) -> None:
+        """Give the journal to the license of now, a new one where it was somebody else's and nothing of it is owed.
+
+        Raises:
+            JournalError: it cannot be read or written.
+
+        """
+        if self._owner is None:
+            self._owner = await asyncio.to_thread(file.read)
+        license_ = self._keeper.license
+        if license_ is None or not self._keeper.bills_usage or self._owner == (wanted := Owner.of(license_)):
+            return
+        if self._owner is not None:
+            position = journal.position
+            if position.unacknowledged:
+                log.error("%s", self._foreign())
+                return
+            await journal.renew(position.journal_id, f"it is that of {self._owner}, and the license is {wanted}'s")
+        await asyncio.to_thread(file.write, wanted)
+        self._owner = wanted
+
+    def _foreign(self) -> str | None:
+        """Say that the journal is not that of the license's customer, or None."""
+        license_ = self._keeper.license
+        if license_ is None or self._owner is None or self._owner == Owner.of(license_):
+            return None
+        return (
+            f"the usage journal is that of {self._owner}, and the license is that of {Owner.of(license_)}: "
+            "expected the license before it until the authority has what is in the journal"
+        )
+
+    async def _careful(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work``; where that fails live sessions go on and gateways keep their reports."""
+        try:
+            await work
+            self._problem = None
+        except JournalError as error:
+            if str(error) != self._problem:
+                log.error("%s", error)  # noqa: TRY400 - the message says it all
+            self._problem = str(error)
 
     async def close(self) -> None:
         """Try to upload what waits, for a moment, and close the journal."""
@@ -143,19 +194,23 @@ class UsageSide:
             billing=self._billing,
             license_token=lambda: self._keeper.token,
             keyring=self._keyring,
+            foreign=self._foreign,
         )
         api.attach(self._http)
 
     async def _wait(self) -> None:
         """Wait for another license; where a journal could not be opened, not for ever."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if self._problem is None else RETRY_SECONDS):
+            settled = self._problem is None and self._foreign() is None
+            async with asyncio.timeout(None if settled else RETRY_SECONDS):
                 await self._license_changed.wait()
         self._license_changed.clear()
 
     def _uploads(self) -> bool:
         """Under a flat license nothing new comes; what was used under the one before is owed all the same."""
-        return self._keeper.online() is not None and (self._keeper.bills_usage or self._owes())
+        if self._keeper.online() is None or self._foreign() is not None:
+            return False
+        return self._keeper.bills_usage or self._owes()
 
     def _owes(self) -> bool:
         try:
