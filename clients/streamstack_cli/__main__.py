@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streamstack_cli import exit_codes, license_arguments, usage_arguments
-from streamstack_cli.arguments import Commands, positive, seconds
+from streamstack_cli.arguments import Commands, positive, seconds, words
 from streamstack_cli.stack import STOP_GRACE_SECONDS, OptionsError, Setting, StackOptions
 
 DEFAULT_ENDPOINT = "ws://localhost:8080"
@@ -132,10 +132,20 @@ def _add_transcribe(commands: Commands) -> None:
     transcribe.set_defaults(run=_transcribe)
     add = transcribe.add_argument
     add("file", type=Path, metavar="FILE")
-    add("--endpoint", default=DEFAULT_ENDPOINT, help="ws:// or wss:// address of a gateway (default %(default)s)")
-    add("--speech-model", help="such as universal-streaming-english; the server's default when not given")
-    add("--language", help="language code, for servers that choose a model by it")
-    add("--authorization", default="self-hosted", help="value of the Authorization header (default %(default)s)")
+    add(
+        "--endpoint",
+        type=words,
+        default=DEFAULT_ENDPOINT,
+        help="ws:// or wss:// address of a gateway (default %(default)s)",
+    )
+    add("--speech-model", type=words, help="such as universal-streaming-english; the server's default when not given")
+    add("--language", type=words, help="language code, for servers that choose a model by it")
+    add(
+        "--authorization",
+        type=words,
+        default="self-hosted",
+        help="value of the Authorization header (default %(default)s)",
+    )
     add("--fast", action="store_true", help="as fast as the server takes it, instead of real time")
 
 

@@ -28,7 +28,7 @@ def command(commands: Commands, name: str, *, summary: str, description: str) ->
 def add_target(parser: argparse.ArgumentParser, name: str, *, what: str, credential: str) -> None:
     """Add ``--NAME URL`` and how to get in there."""
     add = parser.add_argument
-    add(f"--{name}", required=True, metavar="URL", dest="target", help=f"address of the {what}")
+    add(f"--{name}", required=True, type=words, metavar="URL", dest="target", help=f"address of the {what}")
     add("--credential-file", required=True, type=Path, metavar="FILE", help=f"file with {credential}")
     add_trust(parser)
 
@@ -59,6 +59,15 @@ def trust(arguments: argparse.Namespace) -> "Trust":
         key_file=arguments.client_key,
         allow_http=arguments.allow_http,
     )
+
+
+def words(text: str) -> str:
+    """Take text that goes over a network, where bytes that are no UTF-8 cannot: Python has them as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!a}: expected UTF-8") from None
+    return text
 
 
 def positive(text: str) -> int:

@@ -237,13 +237,23 @@ def _failing(asked: str) -> Iterator[None]:
     except TimeoutError as error:
         raise UnreachableError(f"{asked}: no answer in time") from error
     except aiohttp.ClientConnectorCertificateError as error:
-        raise UnreachableError(f"{asked}: {_bounded(str(error.certificate_error))}") from error
+        problem = _bounded(str(error.certificate_error))
+        raise UnreachableError(f"{asked}: the certificate there is not trusted: {problem}") from error
+    except aiohttp.ClientConnectorSSLError as error:
+        # Its number is OpenSSL's, which means something else in errno(3).
+        raise UnreachableError(f"{asked}: {_tls_problem(error.os_error)}") from error
     except aiohttp.ClientConnectorError as error:
         # A name that cannot be resolved has a number of another kind, and its words with it.
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
         raise UnreachableError(f"{asked}: {reason or 'no connection'}") from error
     except aiohttp.ClientError as error:
         raise UnreachableError(f"{asked}: {_bounded(str(error)) or type(error).__name__}") from error
+
+
+def _tls_problem(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "what answers there does not speak TLS: expected http://, or another port"
+    return f"no TLS with what answers there: {_bounded(str(error))}"
 
 
 @asynccontextmanager

@@ -4,7 +4,17 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from streamstack_cli.arguments import Commands, add_target, add_trust, command, not_negative, positive, target, trust
+from streamstack_cli.arguments import (
+    Commands,
+    add_target,
+    add_trust,
+    command,
+    not_negative,
+    positive,
+    target,
+    trust,
+    words,
+)
 
 DEFAULT_VALID_DAYS: Final = 365
 DEFAULT_TRUST_SECONDS: Final = 4 * 86_400
@@ -39,9 +49,11 @@ def _add_issue(commands: Commands) -> None:
     issue.set_defaults(run=_issue)
     add_target(issue, "authority", what="license authority", credential=ADMIN)
     add_argument = issue.add_argument
-    add_argument("--customer", required=True, metavar="NAME", help="whom it is for")
+    add_argument("--customer", required=True, type=words, metavar="NAME", help="whom it is for")
     add_argument("--billing", required=True, choices=["flat", "usage"], help="flat reports no usage at all")
-    add_argument("--models", default="*", metavar="NAME,NAME", help="models that may be served (default: any)")
+    add_argument(
+        "--models", default="*", type=words, metavar="NAME,NAME", help="models that may be served (default: any)"
+    )
     add_argument(
         "--max-sessions", type=positive, metavar="N", help="sessions at once in the whole stack (default: any)"
     )
@@ -77,12 +89,12 @@ def _add_revoke(commands: Commands) -> None:
         "revoke",
         summary="take a license back",
         description="Has a license authority revoke a license. Proxies close admission with their next check-in; live "
-        "sessions finish. An offline license never asks, and holds until it expires.",
+        "sessions finish. An offline license holds until it expires: nobody asks about it, and revoking it is refused.",
     )
     revoke.set_defaults(run=_revoke)
     add_target(revoke, "authority", what="license authority", credential=ADMIN)
-    revoke.add_argument("license_id", metavar="ID", help="the license's id, as inspect tells it")
-    revoke.add_argument("--reason", metavar="TEXT", help="kept with the license, for those who ask later")
+    revoke.add_argument("license_id", type=words, metavar="ID", help="the license's id, as inspect tells it")
+    revoke.add_argument("--reason", type=words, metavar="TEXT", help="kept with the license, for those who ask later")
 
 
 def _issue(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import argparse
 from datetime import date
 from pathlib import Path
 
-from streamstack_cli.arguments import Commands, add_target, command, not_negative, target
+from streamstack_cli.arguments import Commands, add_target, command, not_negative, target, words
 
 ADMIN = "the authority's administration token"
 STACK = "the stack's credential"
@@ -77,7 +77,7 @@ def _add_report(commands: Commands) -> None:
     add_target(report, "authority", what="license authority", credential=ADMIN)
     report.add_argument("--from", dest="first", required=True, type=_date, metavar="YYYY-MM-DD", help="first day")
     report.add_argument("--to", dest="last", required=True, type=_date, metavar="YYYY-MM-DD", help="last day")
-    report.add_argument("--customer", metavar="NAME", help="one customer (default: all)")
+    report.add_argument("--customer", type=words, metavar="NAME", help="one customer (default: all)")
     report.add_argument("--json", action="store_true", help="one JSON object, in place of a table")
 
 

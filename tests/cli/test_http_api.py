@@ -91,7 +91,15 @@ async def test_a_certificate_is_believed_when_its_authority_is_given_and_not_oth
         async with connected(Target(url, trust=Trust(ca_file=certificate))) as api:
             assert (await api.get("/")).good() == b"yes"
         async with connected(Target(url)) as api:
-            with pytest.raises(UnreachableError, match="certificate verify failed"):
+            with pytest.raises(UnreachableError, match=r"not trusted: .*certificate verify failed"):
+                await api.get("/")
+
+
+async def test_tls_to_somebody_who_does_not_speak_it_is_told() -> None:
+    async with serving(answering("")) as url:
+        secure = url.replace("http://", "https://")
+        async with connected(Target(secure)) as api:
+            with pytest.raises(UnreachableError, match=f"GET {secure}/: what answers there does not speak TLS"):
                 await api.get("/")
 
 

@@ -18,6 +18,8 @@ from streamstack_common.license import verify
 from support.authority_process import AuthorityProcess, authority_process
 from support.certificates import write_self_signed
 from support.cli import Ran, streamstack
+from support.http_double import answering, serving
+from support.service import write_credential
 
 DAY_SECONDS = 86_400
 
@@ -142,6 +144,37 @@ async def test_a_license_is_revoked_once_and_again(authority: AuthorityProcess) 
     _, facts = await authority.get(f"/v1/licenses/{issued.license_id}")
     assert facts["revoked_at"] is not None
     assert facts["revoke_reason"] == "not paid"
+
+
+async def test_an_offline_license_is_not_revoked_and_nothing_else_is_said(tmp_path: Path) -> None:
+    refusal = answering('{"error": "license 0123 is offline: nobody asks about it"}', status=409)
+    async with serving(refusal) as url:
+        place = ("--authority", url, "--credential-file", write_credential(tmp_path))
+        ran = await streamstack("license", "revoke", "0123", *place)
+    assert (ran.status, ran.out) == (exit_codes.REFUSED, "")
+    assert ran.err.endswith(" answered 409: license 0123 is offline: nobody asks about it\n")
+
+
+NOT_UTF8 = "\udcff"  # what Python makes of the byte 0xff
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("license", "issue", "--customer", NOT_UTF8), "--customer"),
+        (("license", "issue", "--models", f"english,{NOT_UTF8}"), "--models"),
+        (("license", "issue", "--authority", f"https://{NOT_UTF8}.example"), "--authority"),
+        (("license", "revoke", NOT_UTF8), "ID"),
+        (("license", "revoke", "0123", "--reason", NOT_UTF8), "--reason"),
+        (("usage", "report", "--customer", NOT_UTF8), "--customer"),
+        (("transcribe", "--speech-model", NOT_UTF8), "--speech-model"),
+    ],
+)
+async def test_bytes_that_are_no_text_are_refused_by_the_options_name(arguments: tuple[str, ...], named: str) -> None:
+    ran = await streamstack(*arguments)
+    assert ran.status == exit_codes.USAGE
+    assert f"error: argument {named}: " in ran.err
+    assert ran.err.endswith(": expected UTF-8\n")
 
 
 async def test_a_license_that_nobody_issued_is_not_revoked(authority: AuthorityProcess) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,16 +13,19 @@ from streamstack_cli.__main__ import main
 from streamstack_cli.usage_reports import DayTotal, Report, summed, table
 from support.authority_process import AuthorityProcess, authority_process
 from support.cli import Ran, streamstack
-from support.usage_journal import UsageJournal, report
+from support.usage_journal import STARTED_AT, UsageJournal, report
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FIRST = STARTED_AT.date()
+LAST = FIRST + timedelta(days=1)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def authority(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AuthorityProcess]:
     """Two customers, of whom one has sessions on two days."""
     async with authority_process(tmp_path_factory.mktemp("authority")) as running:
-        days = [datetime(2026, 3, day, 23, 59, 59, tzinfo=UTC) for day in (1, 2)]
+        days = [datetime.combine(day, time(23, 59, 59), UTC) for day in (FIRST, LAST)]
         sessions = {
             "acme": [
                 report("session-1", sequence=1, audio_ms=10, started_at=days[0]),
@@ -37,7 +40,7 @@ async def authority(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
         yield running
 
 
-async def usage(authority: AuthorityProcess, *more: str, first: str = "2026-03-01", last: str = "2026-03-02") -> Ran:
+async def usage(authority: AuthorityProcess, *more: str, first: str = str(FIRST), last: str = str(LAST)) -> Ran:
     place = ("--authority", authority.url, "--credential-file", authority.credential_file)
     return await streamstack("usage", "report", *place, "--from", first, "--to", last, *more)
 
@@ -47,9 +50,9 @@ async def test_a_table_has_a_line_for_each_customer_and_day_and_their_sum(author
     assert (ran.status, ran.err) == (exit_codes.OK, "")
     assert ran.out.splitlines() == [
         "customer  day (UTC)   sessions  open  audio ms  h:mm:ss  characters",
-        "acme      2026-03-01         1     0   7384001  2:03:04           0",
-        "acme      2026-03-02         1     1         5  0:00:00           3",
-        "beta      2026-03-01         1     1         1  0:00:00           0",
+        f"acme      {FIRST}         1     0   7384001  2:03:04           0",
+        f"acme      {LAST}         1     1         5  0:00:00           3",
+        f"beta      {FIRST}         1     1         1  0:00:00           0",
         "all                          3     2   7384007  2:03:04           3",
     ]
 
@@ -57,7 +60,7 @@ async def test_a_table_has_a_line_for_each_customer_and_day_and_their_sum(author
 async def test_one_customer_alone_and_one_day_alone(authority: AuthorityProcess) -> None:
     told = Report.model_validate_json((await usage(authority, "--customer", "acme", "--json")).out)
     assert (told.total.audio_ms, {row.customer for row in told.rows}) == (7_384_006, {"acme"})
-    told = Report.model_validate_json((await usage(authority, "--json", first="2026-03-02")).out)
+    told = Report.model_validate_json((await usage(authority, "--json", first=str(LAST))).out)
     assert (told.total.audio_ms, [row.models.keys() for row in told.rows]) == (5, [{"english"}])
 
 

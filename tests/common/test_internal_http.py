@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import secrets
 import ssl
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from streamstack_common.credential import Credential
 from streamstack_common.internal_http import (
     MAX_BODY_BYTES,
     InternalHttp,
+    ListenError,
     TlsFilesError,
     authority,
     base_url,
@@ -218,9 +220,61 @@ async def test_stopping_does_not_wait_for_idle_connections_and_frees_the_port(tm
 async def test_a_taken_port_is_an_error(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
         other = InternalHttp(credential=Credential(tmp_path / "credential"), registry=service.registry, ready=str)
-        with pytest.raises(OSError, match="in use"):
-            await other.start("127.0.0.1", int(service.url.rpartition(":")[2]))
+        port = int(service.url.rpartition(":")[2])
+        with pytest.raises(ListenError, match=rf"127\.0\.0\.1 port {port}: Address already in use"):
+            await other.start("127.0.0.1", port)
         await other.stop()
+
+
+BEFORE_BODY = f"POST /hello HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n"
+UNREADABLE = {
+    "stray byte": f"GET /metrics HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\x00\r\n\r\n",
+    "stray space": f"GET /metrics HTTP/1.1\r\nHost: h\r\nAuthorization : Bearer {TOKEN}\r\n\r\n",
+    "not HTTP": f"Bearer {TOKEN}\r\n\r\n",
+    "no path": f"GET Bearer {TOKEN} HTTP/1.1\r\n\r\n",
+    "too long": f"GET /metrics HTTP/1.1\r\nAuthorization: Bearer {TOKEN}{'x' * 10_000}\r\n\r\n",
+    "second request": f"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\nGET /metrics {TOKEN} \x00\r\n\r\n",
+    "length": f"{BEFORE_BODY}Content-Length: {TOKEN}\r\n\r\n",
+    "chunk": f"{BEFORE_BODY}Transfer-Encoding: chunked\r\n\r\n{TOKEN}zz\r\n\r\n",
+    "later chunk": f"{BEFORE_BODY}Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\nz{TOKEN}\r\n\r\n",
+    "encoding": f"{BEFORE_BODY}Content-Encoding: gzip\r\nContent-Length: {len(TOKEN)}\r\n\r\n{TOKEN}",
+}
+
+
+@pytest.mark.parametrize("sent", UNREADABLE.values(), ids=list(UNREADABLE))
+async def test_what_cannot_be_read_is_repeated_neither_in_the_log_nor_in_the_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sent: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    caplog.handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    async with serving(tmp_path) as service:
+        host, _, port = service.url.removeprefix("http://").rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(sent.encode("latin-1"))
+        async with asyncio.timeout(20):
+            answered = (await reader.read()).decode()
+        writer.close()
+    assert " 400 Bad Request" in answered
+    assert answered.endswith('{"error": "expected a request of HTTP/1.1"}')
+    for words in (answered, caplog.text):
+        assert TOKEN not in words
+        assert "Traceback" not in words
+    lines = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
+    assert lines
+    assert all(line.startswith("a request cannot be read: ") for line in lines)
+
+
+async def test_a_defect_of_ours_is_logged_whole_and_answered_without_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_request: web.Request) -> web.Response:
+        raise RuntimeError("the reason")
+
+    async with serving(tmp_path) as service:
+        service.http.get("/broken", broken)
+        status, text = await ask(service, "/broken", headers=BEARER)
+    assert (status, "the reason" in text) == (500, False)
+    assert "RuntimeError: the reason" in caplog.text
 
 
 @pytest.mark.parametrize("host", ["::1", "0.0.0.0", "localhost"])

@@ -3,6 +3,7 @@ import errno
 import logging
 import os
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from streamstack_license_proxy import checkin_memory
 from streamstack_license_proxy.checkin_memory import (
     FILE_NAME,
     MAX_FILE_BYTES,
@@ -68,6 +68,15 @@ def test_the_longest_memory_can_be_read_again(tmp_path: Path) -> None:
     assert memory.ever_good
 
 
+def test_the_file_is_this_users_alone_even_after_a_draft_that_was_not(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    (tmp_path / f"{FILE_NAME}.new").write_bytes(b"of a process that was killed, for all to read")
+    remember(path, MEMORY)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    assert recall(path) == MEMORY
+
+
 def test_an_absent_file_is_a_new_installation_and_no_two_are_alike(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,7 +116,7 @@ async def test_a_full_disk_only_warns_once_and_keeps_what_was_there(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
-        patched.setattr(checkin_memory.os, "fsync", full)
+        patched.setattr("os.fsync", full)
         for _ in range(3):
             await file.remember(MEMORY.failed("license-1", NOW))
     (record,) = caplog.records

@@ -43,6 +43,18 @@ async def test_a_throwaway_license_is_ready_in_the_seeds_shape_and_its_keys_show
         assert "license proxy stopped" in proxy.log
 
 
+async def test_a_port_that_is_taken_is_one_line_and_the_end(tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    async with license_process(tmp_path) as proxy:
+        with pytest.raises(RuntimeError) as caught:
+            async with license_process(tmp_path / "second", port=proxy.port):
+                pass
+    told = str(caught.value)
+    assert "exited 1: " in told
+    assert re.search(rf"CRITICAL .*cannot serve: 127\.0\.0\.1 port {proxy.port}: Address already in use", told)
+    assert "Traceback" not in told
+
+
 @pytest.mark.parametrize("path", ["/v1/status", "/v1/license", "/metrics"])
 async def test_everything_but_health_wants_the_credential(tmp_path: Path, path: str) -> None:
     async with license_process(tmp_path) as proxy:

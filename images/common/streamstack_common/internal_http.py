@@ -5,21 +5,27 @@ wants the stack's bearer token, but for the paths a service names open; with TLS
 their certificate, too.
 """
 
+import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from streamstack_common.credential import Credential
 
+log = logging.getLogger(__name__)
+
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 MAX_BODY_BYTES: Final = 64 * 1024
+_UNREADABLE: Final = (HttpProcessingError, web.RequestPayloadError)
 
 
 def authority(host: str, port: int) -> str:
@@ -81,6 +87,10 @@ def load_authorities(context: ssl.SSLContext, ca_file: Path) -> None:
         raise TlsFilesError(f"certificates of {ca_file}: {error.strerror}") from error
 
 
+class ListenError(OSError):
+    """The port cannot be listened on; the message names it."""
+
+
 class InternalHttp:
     """One listening internal port.
 
@@ -121,7 +131,7 @@ class InternalHttp:
         self.get("/healthz", self._healthz)
         self.get("/readyz", self._readyz)
         self.get("/metrics", self._metrics)
-        self._runner = web.AppRunner(self._app, access_log=None)
+        self._runner = _SealedRunner(self._app)
 
     def get(self, path: str, handler: Handler) -> None:
         """Serve GET ``path``, from now on; the last handler of a path counts."""
@@ -132,10 +142,13 @@ class InternalHttp:
         self._handlers.setdefault(path, {})["POST"] = handler
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, chosen by the kernel when ``port`` is 0."""
-        await self._runner.setup()
+        """Listen; returns the port, chosen by the kernel when ``port`` is 0. Raises ListenError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family)
+        try:
+            listener = socket.create_server((host, port), family=family)
+        except OSError as error:
+            raise ListenError(error.errno, f"{host} port {port}: {error.strerror}") from error
+        await self._runner.setup()
         await web.SockSite(self._runner, listener, ssl_context=self._tls).start()
         bound: int = listener.getsockname()[1]
         return bound
@@ -183,3 +196,54 @@ def _require(credential: Credential, open_paths: frozenset[str], *, certified: b
         )
 
     return middleware
+
+
+class _SealedRunner(web.AppRunner):
+    """Runs an application on :class:`_Server`, without an access log.
+
+    aiohttp repeats a request that it cannot read, headers and all, in its log and in its answer: a credential with a
+    stray byte behind it would be written down (invariant "sealed"), by callers who need none to do it.
+    """
+
+    def __init__(self, app: web.Application) -> None:
+        super().__init__(app, access_log=None)
+
+    async def _make_server(self) -> web.Server:
+        # Not public, but the only place where a runner of an application takes another server.
+        made = await super()._make_server()
+        return _Server(made.request_handler, request_factory=made.request_factory)
+
+
+class _Server(web.Server):
+    """Without aiohttp's debug mode, too: in that an answer 500 has a traceback."""
+
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(self, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
+
+
+class _Protocol(web.RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if not isinstance(exc, _UNREADABLE):
+            return super().handle_error(request, status, exc, message)
+        self.log_exception(exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is under way already")
+        response = web.json_response({"error": "expected a request of HTTP/1.1"}, status=400)
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        error = kw.get("exc_info")
+        if isinstance(error, _UNREADABLE):
+            # Anybody who reaches the port can send these, as many as they like.
+            log.info("a request cannot be read: %s", type(error).__name__)
+        else:
+            super().log_exception(*args, **kw)

@@ -5,7 +5,7 @@ import logging
 
 from streamstack_common import logs, process
 from streamstack_common.credential import CredentialError
-from streamstack_common.internal_http import TlsFilesError
+from streamstack_common.internal_http import ListenError, TlsFilesError
 from streamstack_common.keyring import KeyringError
 from streamstack_common.settings import load, refuse_start
 from streamstack_license_proxy.api_key import ApiKeyError
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """Run the license proxy.
 
-    Exits 2 when its configuration cannot be used, 1 when billing by usage cannot begin, ``SELF_TERMINATED`` when the
-    license authority was away for longer than the settings bear.
+    Exits 2 when its configuration cannot be used, 1 when billing by usage cannot begin or the port is taken,
+    ``SELF_TERMINATED`` when the license authority was away for longer than the settings bear.
     """
     process.seal()
     process.die_with_parent()
@@ -35,6 +35,9 @@ def main() -> None:
         asyncio.run(serve(settings, parts))
     except StartRefusedError as error:
         log.critical("%s", error)
+        raise SystemExit(1) from None
+    except ListenError as error:
+        log.critical("cannot serve: %s", error.strerror)
         raise SystemExit(1) from None
     except AuthorityAwayError as error:
         log.critical("%s", error)

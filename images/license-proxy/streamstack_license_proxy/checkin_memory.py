@@ -89,7 +89,7 @@ def encoded(memory: Memory) -> bytes:
 
 
 def remember(path: Path, memory: Memory) -> None:
-    """Replace the file by one complete record, on the disk when this returns.
+    """Replace the file by one complete record that is this user's alone, on the disk when this returns.
 
     Raises:
         OSError: it cannot be written; what was there before is still there.
@@ -98,7 +98,9 @@ def remember(path: Path, memory: Memory) -> None:
     # Always the same name, so that a process killed in between leaves one draft at most; there is one writer (journal).
     draft = path.with_name(f"{path.name}.new")
     try:
-        with draft.open("wb") as file:
+        # One that an earlier version left would keep its mode.
+        draft.unlink(missing_ok=True)
+        with open(draft, "xb", opener=_private) as file:
             file.write(encoded(memory))
             file.flush()
             os.fsync(file.fileno())
@@ -139,6 +141,11 @@ class MemoryFile:
     def close(self) -> None:
         """Wait for the last write."""
         self._writer.shutdown()
+
+
+def _private(path: str, flags: int) -> int:
+    """Open as :func:`open` wants it of its ``opener``: a new file is this user's alone."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import logging
+import stat
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -46,6 +47,16 @@ def test_the_file_holds_the_seeds_timestamps_and_nothing_is_left_beside_it(tmp_p
         "models": ["english"],
     }
     assert [path.name for path in tmp_path.iterdir()] == ["license.json"]
+
+
+def test_the_file_is_this_users_alone_even_after_one_that_was_not(tmp_path: Path) -> None:
+    path = tmp_path / "license.json"
+    remember(path, TOLD)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    assert recall(path) == TOLD
+    remember(path, TOLD)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_file_of_the_version_before_is_read_without_terms(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import logging
 import sqlite3
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,6 +46,29 @@ def test_what_is_written_is_found_by_the_next_process_even_if_this_one_never_clo
     assert spooled(path) == reports
     spool.close()
     assert spooled(path) == reports
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+def test_its_files_are_this_users_alone(tmp_path: Path) -> None:
+    path = tmp_path / "usage.sqlite3"
+    spool = opened(path)
+    spool.write([report("session-a")])
+    assert modes(tmp_path) == dict.fromkeys(("usage.sqlite3", "usage.sqlite3-wal", "usage.sqlite3-shm"), 0o600)
+    spool.close()
+
+
+def test_a_file_that_others_may_read_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "usage.sqlite3"
+    spool = opened(path)
+    spool.write([report("session-a")])
+    spool.close()
+    path.chmod(0o644)
+    again = Spool(path)
+    assert again.open() == [report("session-a")]
+    again.close()
 
 
 def test_a_session_has_one_row_and_an_older_report_never_replaces_a_newer_one(tmp_path: Path) -> None:
@@ -127,7 +151,7 @@ def test_a_row_that_is_no_report_stays_where_it_is_and_is_named(
 def test_a_folder_that_is_not_there_is_a_spool_error_and_may_come_later(tmp_path: Path) -> None:
     path = tmp_path / "later" / "usage.sqlite3"
     spool = Spool(path)
-    with pytest.raises(SpoolError, match="unable to open database file"):
+    with pytest.raises(SpoolError, match="No such file or directory"):
         spool.open()
     with pytest.raises(SpoolError, match="not open"):
         spool.write([report("session-a")])

@@ -65,7 +65,7 @@ def recall(path: Path) -> Told | None:
 
 
 def remember(path: Path, told: Told) -> None:
-    """Replace the file by one complete record, on the disk when this returns.
+    """Replace the file by one complete record that is this user's alone, on the disk when this returns.
 
     Raises:
         OSError: it cannot be written; what was there before is still there.
@@ -82,7 +82,9 @@ def remember(path: Path, told: Told) -> None:
     )
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with draft.open("w", encoding="utf-8") as file:
+        # One that an earlier version left would keep its mode.
+        draft.unlink(missing_ok=True)
+        with open(draft, "x", encoding="utf-8", opener=_private) as file:
             file.write(record.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -92,6 +94,11 @@ def remember(path: Path, told: Told) -> None:
             draft.unlink()
         raise
     _sync_folder(path.parent)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open as :func:`open` wants it of its ``opener``: a new file is this user's alone."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _sync_folder(folder: Path) -> None:

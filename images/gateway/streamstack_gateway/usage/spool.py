@@ -4,6 +4,7 @@ Every call may wait for the disk, so a thread makes them. What is written is on 
 """
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
@@ -81,6 +82,10 @@ class Spool:
 
     def _open(self) -> list[UsageReport]:
         try:
+            _make_private(self.path)
+        except OSError as error:
+            raise SpoolError(f"{self.path}: {error.strerror}") from error
+        try:
             # Calls come one after the other, but not all from the same thread.
             database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -155,6 +160,11 @@ class Spool:
                     self.path.with_name(self.path.name + suffix).rename(aside.with_name(aside.name + suffix))
         except OSError as error:
             raise SpoolError(f"{self.path}: {error.strerror}") from error
+
+
+def _make_private(path: Path) -> None:
+    """Make an empty file that is this user's alone where there is none; SQLite gives its log the same mode."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 class _DamagedError(Exception):
