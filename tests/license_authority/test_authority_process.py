@@ -1,6 +1,7 @@
 import asyncio
 import functools
 import json
+import socket
 import ssl
 from pathlib import Path
 
@@ -131,6 +132,18 @@ async def test_asked_to_stop_it_finishes_what_is_under_way(tmp_path: Path) -> No
         assert b" 200 " in await reader.readline()
         writer.close()
         assert await authority.wait() == 0
+
+
+async def test_an_address_that_is_taken_or_none_stops_it_with_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for host, reason in [("127.0.0.1", "Address already in use"), ("192.0.2.1", "Cannot assign requested address")]:
+            with pytest.raises(RuntimeError) as caught:
+                async with authority_process(tmp_path, port=port, HOST=host, PUBLIC_URL="https://authority.example"):
+                    raise AssertionError("it started")
+            assert "exited 2" in str(caught.value)
+            assert f"HOST, PORT: cannot listen at {host}:{port}: {reason}" in str(caught.value)
+            assert "Traceback" not in str(caught.value)
 
 
 async def refuses_connections(port: int) -> bool:

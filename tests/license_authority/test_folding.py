@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streamstack_common.usage import UsageReport
 from streamstack_license_authority.chain import Record
-from streamstack_license_authority.folding import heard_of, read
+from streamstack_license_authority.folding import billed_day, heard_of, read
 from support.usage_journal import STARTED_AT, report
 
 
@@ -62,3 +62,23 @@ def test_what_a_newer_gateway_adds_is_passed_over() -> None:
 def test_names_are_made_fit_for_every_database() -> None:
     heard = heard_of(report(model="a\x00b", tenant="\x00", outcome="\x00"))
     assert (heard.model, heard.tenant, heard.outcome) == ("a\ufffdb", "\ufffd", "\ufffd")
+
+
+moments = st.datetimes(timezones=st.just(UTC))
+
+
+@given(moments)
+def test_whatever_a_gateways_clock_says_is_billed_around_the_day_on_which_it_came(started_at: datetime) -> None:
+    received_ms = int(STARTED_AT.timestamp() * 1000)
+    first, last = STARTED_AT.date() - timedelta(days=364), STARTED_AT.date() + timedelta(days=1)
+    day = billed_day(started_at, received_ms=received_ms)
+    assert first <= day <= last
+    if first <= started_at.date() <= last:
+        assert day == started_at.date()
+
+
+def test_the_bounds_of_the_billed_day_are_days_of_their_own() -> None:
+    received_ms = int(datetime(2026, 3, 5, 0, 0, 1, tzinfo=UTC).timestamp() * 1000)
+    told = [datetime(1, 1, 1, tzinfo=UTC), datetime(2025, 3, 6, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)]
+    days = [billed_day(started_at, received_ms=received_ms) for started_at in told]
+    assert days == [date(2025, 3, 6), date(2025, 3, 6), date(2026, 3, 6)]

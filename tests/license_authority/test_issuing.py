@@ -70,6 +70,13 @@ def test_an_api_key_is_for_usage_that_goes_over_the_network() -> None:
         {"customer": ""},
         {"customer": "a\nb"},
         {"customer": "a\x00b"},
+        {"customer": " "},
+        {"customer": " acme"},
+        {"customer": "acme "},
+        {"customer": "acme\u202e"},
+        {"customer": "acme\u0085"},
+        {"customer": "acme\u00a0co"},
+        {"customer": "cafe\u0301"},
         {"billing": "free"},
         {"models": []},
         {"models": [""]},
@@ -84,6 +91,11 @@ def test_an_api_key_is_for_usage_that_goes_over_the_network() -> None:
 def test_a_wish_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         wish(**changes)
+
+
+@pytest.mark.parametrize("name", ["Rival & Sons", "Caf\u00e9 \u2116 1", "\u682a\u5f0f\u4f1a\u793e"])
+def test_names_of_all_the_world_are_taken(name: str) -> None:
+    assert wish(customer=name).customer == name
 
 
 def test_a_license_beyond_the_calendar_cannot_be_issued() -> None:

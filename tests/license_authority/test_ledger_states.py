@@ -49,7 +49,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self, database: Database) -> None:
         super().__init__()
         self.database = database
-        self.now_ms = 1_000_000
+        self.now_ms = int(STARTED_AT.timestamp() * 1000) + 1_000_000
         # What earlier runs left in the ledger is another customer's.
         self.customer = secrets.token_hex(8)
         self.journals = [ModelledJournal(UsageJournal()) for _ in range(JOURNALS)]

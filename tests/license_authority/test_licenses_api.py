@@ -94,6 +94,9 @@ async def test_a_wish_that_makes_no_sense_is_refused_by_name(tmp_path: Path) -> 
     wish = {"customer": "a", "billing": "flat", "models": ["*"], "trust_window_seconds": 1, "valid_seconds": 1000}
     cases: list[tuple[dict[str, Any], str]] = [
         ({"customer": ""}, "customer: "),
+        ({"customer": " "}, "customer: Value error, expected no space at its beginning or end"),
+        ({"customer": "a\u202e"}, "customer: Value error, expected printable characters alone"),
+        ({"customer": "e\u0301"}, "customer: Value error, expected Unicode's normal form C"),
         ({"billing": "free"}, "billing: "),
         ({"colour": "blue"}, "colour: "),
         ({"valid_seconds": None}, "valid_seconds: "),
@@ -114,6 +117,16 @@ async def test_what_is_no_license_of_the_ledger_cannot_be_shown_or_revoked(tmp_p
         issued = await authority.issue()
         status, body = await authority.post(f"/v1/licenses/{issued.license_id}/revoke", {"reason": 7})
         assert (status, body) == (422, {"error": "reason: Input should be a valid string"})
+
+
+async def test_an_offline_license_cannot_be_revoked_and_who_tries_is_told(tmp_path: Path, database_url: str) -> None:
+    async with authority_process(tmp_path, DATABASE_URL=database_url) as authority:
+        issued = await authority.issue(offline=True)
+        status, body = await authority.post(f"/v1/licenses/{issued.license_id}/revoke", {"reason": "unpaid"})
+        assert (status, list(body)) == (409, ["error"])
+        assert "is offline: no license proxy ever asks about it" in body["error"]
+        _, facts = await authority.get(f"/v1/licenses/{issued.license_id}")
+        assert (facts["revoked_at"], facts["revoke_reason"]) == (None, None)
 
 
 async def test_a_body_larger_than_any_good_one_is_refused(tmp_path: Path) -> None:

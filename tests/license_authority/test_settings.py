@@ -37,6 +37,8 @@ def test_former_keys_may_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"ORPHAN_AFTER_SECONDS": "0"}, "--orphan-after-seconds / ORPHAN_AFTER_SECONDS"),
         ({"DATABASE_URL": "secret"}, "expected a database URL"),
         ({"DATABASE_URL": "mysql://u:secret@host/db"}, "expected sqlite or postgresql+psycopg"),
+        ({"DATABASE_URL": "postgresql+psycopg://u:secret@host:x/db"}, "DATABASE_URL: expected a number for the port"),
+        ({"DATABASE_URL": "postgresql+psycopg://u:secret@host:70000/db"}, "DATABASE_URL: port 70000: expected 1 to"),
         ({"DATABASE_URL": "sqlite://"}, "expected sqlite:///FILE"),
         ({"SIGNING_KEY_ID": "a b"}, "--signing-key-id / SIGNING_KEY_ID"),
     ],

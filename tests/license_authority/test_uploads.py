@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import aiohttp
 from streamstack_common.authority import MAX_UPLOAD_BYTES
 from support.authority_process import AuthorityProcess, Issued, authority_process
 from support.postgresql import PostgresqlServer
-from support.usage_journal import UsageJournal, report
+from support.usage_journal import STARTED_AT, UsageJournal, report
 
 
 async def upload(
@@ -38,7 +39,7 @@ async def test_the_same_report_sent_a_thousand_times_bills_once(tmp_path: Path, 
         other = UsageJournal.of([report(audio_ms=1234)] * 50)
         assert (await upload(authority, other, issued))[0] == 200
         assert await billed(authority) == {"session-1": 1234}
-        _, usage = await authority.get("/v1/usage?from=2026-03-01&to=2026-03-01")
+        _, usage = await authority.get(f"/v1/usage?from={STARTED_AT.date()}&to={STARTED_AT.date()}")
         assert [(row["sessions"], row["audio_ms"]) for row in usage["rows"]] == [(1, 1234)]
 
 
@@ -128,13 +129,47 @@ async def test_records_that_nobody_understands_are_kept_and_block_nothing(tmp_pa
     async with authority_process(tmp_path, DATABASE_URL=database_url) as authority:
         issued, journal = await authority.issue(), UsageJournal()
         journal.append("", "\x00", "[" * 4096, "{}", report(model="a\x00b", tenant="t\x00", audio_ms=3), "\u2028")
-        assert await upload(authority, journal, issued) == (200, {"next": 7, "problem": None})
+        # Half of a character, which JSON can say and no text can hold.
+        journal.append(
+            *[report(**{name: "X"}).model_dump_json().replace("X", r"\ud800") for name in ("model", "tenant")]
+        )
+        assert await upload(authority, journal, issued) == (200, {"next": 9, "problem": None})
         (row,) = (await authority.sessions()).values()
         assert (row["audio_ms"], row["model"], row["tenant"]) == (3, "a\ufffdb", "t\ufffd")
         _, listed = await authority.get("/v1/journals?customer=acme")
         (found,) = listed["journals"]
-        assert (found["journal_id"], found["next"], found["unreadable_records"]) == (journal.journal_id, 7, 5)
-        assert "5 records cannot be understood" in authority.log
+        assert (found["journal_id"], found["next"], found["unreadable_records"]) == (journal.journal_id, 9, 7)
+        assert "7 records cannot be understood" in authority.log
+
+
+async def test_a_gateways_clock_moves_no_usage_to_a_day_that_nobody_bills(tmp_path: Path, database_url: str) -> None:
+    async with authority_process(tmp_path, DATABASE_URL=database_url) as authority:
+        issued = await authority.issue()
+        years = {"session-early": 1, "session-late": 9999}
+        reports = [report(name, started_at=datetime(year, 6, 1, tzinfo=UTC)) for name, year in years.items()]
+        assert (await upload(authority, UsageJournal.of(reports), issued))[0] == 200
+        today = datetime.now(UTC).date()
+        period = {"from": str(today - timedelta(days=364)), "to": str(today + timedelta(days=1))}
+        _, usage = await authority.get_with("/v1/usage", period)
+        assert [row["audio_ms"] for row in usage["rows"]] == [1000, 1000]
+        told = {name: row["started_at"][:4] for name, row in (await authority.sessions()).items()}
+        assert told == {"session-early": "0001", "session-late": "9999"}
+
+
+async def test_who_hangs_up_before_the_end_of_a_body_leaves_no_traceback(tmp_path: Path) -> None:
+    async with authority_process(tmp_path) as authority:
+        issued, journal = await authority.issue(), UsageJournal.of([report()])
+        for proof in ("X-Nothing: 1", f"Authorization: Bearer {issued.api_key}"):
+            for path in ("/v1/checkins", journal.path):
+                _, writer = await asyncio.open_connection("127.0.0.1", authority.port)
+                head = [f"POST {path} HTTP/1.1", "Host: authority", proof, "Content-Length: 100", "", '{"half']
+                writer.write("\r\n".join(head).encode())
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        assert (await upload(authority, journal, issued))[0] == 200
+        assert await authority.stop() == 0
+        assert "Traceback" not in authority.log
 
 
 async def test_an_upload_that_makes_no_sense_is_refused_by_name(tmp_path: Path) -> None:

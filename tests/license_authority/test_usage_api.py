@@ -1,11 +1,12 @@
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 
 from support.authority_process import authority_process
-from support.usage_journal import UsageJournal, report
+from support.usage_journal import STARTED_AT, UsageJournal, report
 
-LATE = datetime(2026, 3, 1, 23, 59, 59, 999_999, tzinfo=UTC)
-NEXT_DAY = datetime(2026, 3, 2, tzinfo=UTC)
+LATE = STARTED_AT.replace(hour=23, minute=59, second=59, microsecond=999_999)
+NEXT_DAY = LATE + timedelta(microseconds=1)
+ONE, TWO = str(LATE.date()), str(NEXT_DAY.date())
 
 
 async def test_usage_is_summed_by_customer_and_utc_day_of_the_start(tmp_path: Path, database_url: str) -> None:
@@ -23,11 +24,11 @@ async def test_usage_is_summed_by_customer_and_utc_day_of_the_start(tmp_path: Pa
         for journal, issued in [(mine, acme), (theirs, rival)]:
             assert (await authority.post(journal.path, journal.upload(), token=issued.api_key))[0] == 200
 
-        _, both = await authority.get_with("/v1/usage", {"from": "2026-03-01", "to": "2026-03-02"})
+        _, both = await authority.get_with("/v1/usage", {"from": ONE, "to": TWO})
         assert [(row["customer"], row["day"], row["audio_ms"]) for row in both["rows"]] == [
-            ("acme", "2026-03-01", 2**41 + 5),
-            ("acme", "2026-03-02", 7),
-            ("rival & sons", "2026-03-02", 11),
+            ("acme", ONE, 2**41 + 5),
+            ("acme", TWO, 7),
+            ("rival & sons", TWO, 11),
         ]
         assert both["rows"][0]["models"] == {
             "english": {"sessions": 2, "open_sessions": 1, "audio_ms": 2**40 + 5, "transcript_characters": 3},
@@ -35,7 +36,7 @@ async def test_usage_is_summed_by_customer_and_utc_day_of_the_start(tmp_path: Pa
         }
         assert (both["rows"][0]["sessions"], both["rows"][0]["open_sessions"]) == (3, 2)
 
-        one_day = {"from": "2026-03-02", "to": "2026-03-02", "customer": "rival & sons"}
+        one_day = {"from": TWO, "to": TWO, "customer": "rival & sons"}
         _, one = await authority.get_with("/v1/usage", one_day)
         assert [row["customer"] for row in one["rows"]] == ["rival & sons"]
         assert (await authority.get_with("/v1/usage", {**one_day, "customer": "nobody"}))[1] == {"rows": []}
@@ -55,7 +56,7 @@ async def test_sessions_are_told_one_by_one_and_in_pages(tmp_path: Path, databas
             assert (await authority.post(journal.path, journal.upload(), token=issued.api_key))[0] == 200
 
         seen: list[str] = []
-        query = {"customer": "acme", "limit": "10", "day": "2026-03-01", "after": ""}
+        query = {"customer": "acme", "limit": "10", "day": ONE, "after": ""}
         while True:
             _, page = await authority.get_with("/v1/usage/sessions", query)
             seen += [row["session_id"] for row in page["sessions"]]
@@ -69,8 +70,8 @@ async def test_sessions_are_told_one_by_one_and_in_pages(tmp_path: Path, databas
         assert heard == closed
         assert row == {
             "session_id": names[3],
-            "day": "2026-03-01",
-            "started_at": "2026-03-01T10:00:00.000000Z",
+            "day": ONE,
+            "started_at": f"{ONE}T10:00:00.000000Z",
             "audio_ms": 99,
             "transcript_characters": 0,
             "sequence": 2,
@@ -81,7 +82,7 @@ async def test_sessions_are_told_one_by_one_and_in_pages(tmp_path: Path, databas
             "closed_by": "gateway",
             "journals": sorted(journal.journal_id for journal in journals),
         }
-        _, other_day = await authority.get_with("/v1/usage/sessions", {"customer": "acme", "day": "2026-03-02"})
+        _, other_day = await authority.get_with("/v1/usage/sessions", {"customer": "acme", "day": TWO})
         assert other_day == {"sessions": [], "next": None}
 
 

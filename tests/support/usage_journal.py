@@ -3,12 +3,13 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from streamstack_common.usage import UsageReport, chain_start, chained
 
-STARTED_AT = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
+STARTED_AT = (datetime.now(UTC) - timedelta(days=3)).replace(hour=10, minute=0, second=0, microsecond=0)
+"""Recent enough to be billed on its own day."""
 
 
 def report(session_id: str = "session-1", *, sequence: int = 1, audio_ms: int = 1000, **more: Any) -> UsageReport:

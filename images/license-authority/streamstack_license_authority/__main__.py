@@ -8,10 +8,11 @@ from sqlalchemy.exc import DBAPIError
 
 from streamstack_common import logs, process
 from streamstack_common.credential import Credential, CredentialError
+from streamstack_common.internal_http import authority
 from streamstack_common.settings import load, refuse_start
-from streamstack_license_authority.ledger.database import Database, reason_of
+from streamstack_license_authority.ledger.database import UNREACHABLE, Database, reason_of
 from streamstack_license_authority.ledger.migrations import SchemaError
-from streamstack_license_authority.service import serve, tls_context
+from streamstack_license_authority.service import listen, serve, tls_context
 from streamstack_license_authority.settings import LicenseAuthoritySettings
 from streamstack_license_authority.signing import SigningKeyError, SigningKeys, read_key, read_or_make_key
 
@@ -21,6 +22,7 @@ def main() -> None:
     process.seal()
     os.umask(0o077)  # the ledger is nobody else's to read
     process.die_with_parent()
+    process.open_files_to_the_limit()
     settings = load(LicenseAuthoritySettings)
     logs.configure(
         service="license-authority", level=settings.logging_level, structured=settings.use_structured_logging
@@ -44,9 +46,13 @@ def main() -> None:
     try:
         try:
             database.prepare()
-        except (DBAPIError, SchemaError) as error:
+        except (DBAPIError, SchemaError, *UNREACHABLE) as error:
             refuse_start([f"DATABASE_URL: the ledger cannot be used: {reason_of(error)}"])
-        asyncio.run(serve(settings, credential=credential, keys=keys, database=database, tls=tls))
+        try:
+            listener = listen(settings)
+        except OSError as error:
+            refuse_start([f"HOST, PORT: cannot listen at {authority(settings.host, settings.port)}: {error.strerror}"])
+        asyncio.run(serve(settings, listener, credential=credential, keys=keys, database=database, tls=tls))
     finally:
         database.close()
 

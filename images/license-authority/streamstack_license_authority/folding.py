@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
 from pydantic import ValidationError
 
 from streamstack_common.usage import UsageReport
 from streamstack_license_authority.chain import Record
+
+BILLED_BEFORE: Final = timedelta(days=364)
+"""How long before its report came a session is billed: usage that is carried by hand may come once a year."""
+BILLED_AFTER: Final = timedelta(days=1)
+"""How far a gateway's clock may be ahead, and still say on which day a session is billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,12 @@ class Heard:
             audio_ms=max(self.audio_ms, other.audio_ms),
             transcript_characters=max(self.transcript_characters, other.transcript_characters),
         )
+
+
+def billed_day(started_at: datetime, *, received_ms: int) -> date:
+    """Return the UTC day on which a session is billed: of its start, as far as the authority's clock can believe it."""
+    received = datetime.fromtimestamp(received_ms / 1000, UTC).date()
+    return min(max(started_at.astimezone(UTC).date(), received - BILLED_BEFORE), received + BILLED_AFTER)
 
 
 def heard_of(report: UsageReport) -> Heard:

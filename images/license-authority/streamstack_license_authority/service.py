@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
 
 from streamstack_common import process
 from streamstack_common.credential import Credential
 from streamstack_common.internal_http import authority
 from streamstack_license_authority.app import build_app
+from streamstack_license_authority.crowds import Bounded, PatientH11
 from streamstack_license_authority.ledger.database import Database
 from streamstack_license_authority.metrics import Metrics
 from streamstack_license_authority.orphans import watch_orphans
@@ -24,7 +24,6 @@ from streamstack_license_authority.signing import SigningKeys
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS: Final = 2000
 GRACE_SECONDS: Final = 20
 """For answers that are under way when the process is asked to stop."""
 
@@ -61,8 +60,20 @@ def tls_context(settings: LicenseAuthoritySettings) -> ssl.SSLContext | None:
     return context
 
 
+def listen(settings: LicenseAuthoritySettings) -> socket.socket:
+    """Return the socket to serve on.
+
+    Raises:
+        OSError: the address is none of this machine's, or taken (``socket.gaierror`` is one).
+
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family)
+
+
 async def serve(
     settings: LicenseAuthoritySettings,
+    listener: socket.socket,
     *,
     credential: Credential,
     keys: SigningKeys,
@@ -72,8 +83,7 @@ async def serve(
     """Serve until SIGTERM or SIGINT; answers that are under way then are finished."""
     stop = process.stop_requested()
     metrics = Metrics()
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.create_server((settings.host, settings.port), family=family) as listener:
+    with listener:
         scheme = "http" if tls is None else "https"
         url = f"{scheme}://{authority(settings.host, listener.getsockname()[1])}"
         app = build_app(
@@ -85,7 +95,7 @@ async def serve(
                 is_admin=credential.accepts,
             )
         )
-        server = _Server(_configured(app, tls), url=url)
+        server = _Server(_configured(Bounded(app), tls), url=url)
         async with asyncio.TaskGroup() as tasks:
             # Breaking, each takes the process down: a ledger that nobody looks after is worse than none.
             beside = [
@@ -103,18 +113,17 @@ async def _stop(server: uvicorn.Server, stop: asyncio.Event) -> None:
     server.should_exit = True
 
 
-def _configured(app: FastAPI, tls: ssl.SSLContext | None) -> uvicorn.Config:
+def _configured(app: Bounded, tls: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=PatientH11,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )

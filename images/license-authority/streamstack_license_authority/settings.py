@@ -89,6 +89,10 @@ class LicenseAuthoritySettings(ServiceSettings):
         except ArgumentError:
             # Without the cause: its message repeats the URL, password and all.
             raise ValueError("expected a database URL") from None
+        except ValueError:
+            raise ValueError("expected a number for the port") from None
+        if url.port is not None and not 0 < url.port < 2**16:
+            raise ValueError(f"port {url.port}: expected 1 to 65535")
         if url.drivername not in DRIVERS:
             raise ValueError(f"speaks {url.drivername}; expected {' or '.join(DRIVERS)}")
         if url.drivername == "sqlite" and url.database in {None, "", ":memory:"}:

@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
 from streamstack_license_authority.api.errors import ApiError, malformed
 
@@ -18,7 +19,7 @@ async def read_body(request: Request, *, limit: int, seconds: float = BODY_SECON
     """Return a body of at most ``limit`` bytes, all of which has to come within ``seconds``.
 
     Raises:
-        ApiError: 413 or 408.
+        ApiError: 413 or 408; 400, which nobody hears, where the caller hung up.
 
     """
     # The server holds a body to its declared length; one without (chunked) is counted.
@@ -34,6 +35,8 @@ async def read_body(request: Request, *, limit: int, seconds: float = BODY_SECON
                     raise too_large
     except TimeoutError as error:
         raise ApiError(408, f"body: expected all of it within {seconds:g} seconds") from error
+    except ClientDisconnect as error:
+        raise ApiError(400, "body: expected all of it; the caller hung up") from error
     return bytes(body)
 
 

@@ -46,7 +46,7 @@ MEANINGS: Final = {
     403: "It belongs to another customer.",
     404: "There is none.",
     408: "The body did not come in time.",
-    409: "Records are missing, or known with another hash.",
+    409: "It is not in a state that allows this.",
     413: "Too large.",
     422: "Something in it is wrong; the message says what.",
     503: "The database is away; nothing was written.",

@@ -14,7 +14,13 @@ from streamstack_license_authority.api.errors import ApiError, describe
 from streamstack_license_authority.api.security import admin_only
 from streamstack_license_authority.api_keys import new_api_key
 from streamstack_license_authority.issuing import LicenseWish, UnissuableError, issue
-from streamstack_license_authority.ledger.licenses import LicenseRow, add_license, find_license, revoke_license
+from streamstack_license_authority.ledger.licenses import (
+    LicenseRow,
+    OfflineLicenseError,
+    add_license,
+    find_license,
+    revoke_license,
+)
 from streamstack_license_authority.parts import Parts, moment, now_ms
 
 log = logging.getLogger(__name__)
@@ -104,10 +110,13 @@ def router(parts: Parts) -> APIRouter:
     @routes.post(
         "/{license_id}/revoke",
         openapi_extra=takes(RevokeWish),
-        responses=describe(401, 404, 408, 413, 422, 503),
+        responses=describe(401, 404, 408, 409, 413, 422, 503),
     )
     async def revoke(license_id: LicenseId, request: Request) -> LicenseFacts:
-        """Revoke a license: its check-ins fail from now on. Again, it changes nothing."""
+        """Revoke a license: its check-ins fail from now on. Again, it changes nothing.
+
+        Nobody ever asks about an offline license: 409, and nothing is revoked.
+        """
         body = await read_body(request, limit=MAX_BODY_BYTES)
         wish = parse_model(body, RevokeWish) if body else RevokeWish()
 
@@ -116,7 +125,10 @@ def router(parts: Parts) -> APIRouter:
                 revoke_license(connection, license_id, reason=wish.reason, now_ms=now_ms())
                 return find_license(connection, license_id)
 
-        facts = _facts(await parts.database.run(write), license_id)
+        try:
+            facts = _facts(await parts.database.run(write), license_id)
+        except OfflineLicenseError as error:
+            raise ApiError(409, str(error)) from error
         log.info("license %s of %r is revoked", license_id, facts.customer)
         return facts
 

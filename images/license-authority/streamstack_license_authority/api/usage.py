@@ -31,7 +31,7 @@ class Total(BaseModel):
 
 
 class DayTotal(Total):
-    """Sessions of one customer that started on one UTC day."""
+    """Sessions of one customer that are billed on one UTC day."""
 
     customer: str
     day: date
@@ -84,7 +84,7 @@ def router(parts: Parts) -> APIRouter:
         last: Annotated[date, Query(alias="to", description="last UTC day, included")],
         customer: Customer | None = None,
     ) -> Usage:
-        """Sum what is billed by customer and UTC day of the sessions' start."""
+        """Sum what is billed by customer and UTC day: of the start, if not long before it was heard of."""
         if not 0 <= (last - first).days < MAX_DAYS:
             raise ApiError(422, f"to: expected a day from {first} on, and at most {MAX_DAYS} days in all")
 
@@ -100,7 +100,7 @@ def router(parts: Parts) -> APIRouter:
     @routes.get("/sessions", responses=describe(401, 422, 503))
     async def show_sessions(
         customer: Customer,
-        day: Annotated[date | None, Query(description="UTC day of the start; all days without it")] = None,
+        day: Annotated[date | None, Query(description="UTC day on which they are billed; all days without it")] = None,
         after: Annotated[str, Query(max_length=64, pattern=r"^[^\x00]*$", description="id to go on after")] = "",
         limit: Annotated[int, Query(ge=1, le=MAX_SESSIONS)] = 100,
     ) -> Sessions:

@@ -9,6 +9,16 @@ from streamstack_license_authority.api_keys import ApiKey
 from streamstack_license_authority.ledger.tables import api_keys, licenses
 
 
+class OfflineLicenseError(Exception):
+    """The license holds by signature and dates alone."""
+
+    def __init__(self, license_id: str) -> None:
+        super().__init__(
+            f"license {license_id} is offline: no license proxy ever asks about it, so that it holds until it expires; "
+            "expected a license that is checked in"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class LicenseRow:
     """A license as the ledger has it; moments are milliseconds since 1970."""
@@ -52,7 +62,15 @@ def find_license(connection: Connection, license_id: str) -> LicenseRow | None:
 
 
 def revoke_license(connection: Connection, license_id: str, *, reason: str | None, now_ms: int) -> None:
-    """Revoke a license; the first time is the one that is kept."""
+    """Revoke a license; the first time is the one that is kept.
+
+    Raises:
+        OfflineLicenseError: revoking it would change nothing where it is used.
+
+    """
+    row = find_license(connection, license_id)
+    if row is not None and row.claims.offline:
+        raise OfflineLicenseError(license_id)
     connection.execute(
         update(licenses)
         .where(licenses.c.license_id == license_id, licenses.c.revoked_at_ms.is_(None))

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Case, ColumnElement, Connection, and_, case, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from streamstack_license_authority.folding import Heard
+from streamstack_license_authority.folding import Heard, billed_day
 from streamstack_license_authority.ledger.tables import sessions
 
 ORPHANS_AT_ONCE: Final = 1000
@@ -50,7 +50,7 @@ def _row(heard: Heard, *, customer: str, now_ms: int) -> dict[str, Any]:
     return {
         "customer": customer,
         "session_id": heard.session_id,
-        "day": heard.started_at.date().isoformat(),
+        "day": billed_day(heard.started_at, received_ms=now_ms).isoformat(),
         "started_at_ms": (heard.started_at - _EPOCH) // timedelta(milliseconds=1),
         "audio_ms": heard.audio_ms,
         "transcript_characters": heard.transcript_characters,

@@ -63,7 +63,7 @@ sessions = Table(
     metadata,
     Column("customer", Text, primary_key=True),
     Column("session_id", Text, primary_key=True),
-    # UTC day of the start, YYYY-MM-DD: what a bill is made by.
+    # UTC day of the start, YYYY-MM-DD, within bounds around when it was heard of: what a bill is made by.
     Column("day", Text, nullable=False),
     Column("started_at_ms", BigInteger, nullable=False),
     Column("audio_ms", BigInteger, nullable=False),
