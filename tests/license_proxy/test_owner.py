@@ -1,6 +1,9 @@
 """A journal is one customer's, for one authority: no license bills what was used under another's."""
 
+import contextlib
 import json
+import os
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -155,3 +158,25 @@ async def test_another_authority_is_not_told_what_the_one_before_it_has(tmp_path
 async def keys_of(*authorities: AuthorityProcess) -> bytes:
     keys = [key for each in authorities for key in json.loads(await each.jwks())["keys"]]
     return json.dumps({"keys": keys}).encode()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a file system")
+async def test_a_full_disk_at_the_first_start_is_waited_for(tmp_path: Path) -> None:
+    state = tmp_path / "license-state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", state], check=True)
+    try:
+        ballast = state / "ballast"
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        async with authority_process(tmp_path) as authority:
+            issued = await authority.issue()
+            async with proxy_with(tmp_path, authority, issued) as proxy:
+                assert (await report(proxy, "first", 700))[0] == 507
+                ballast.unlink()
+                await until_taken(proxy, "first", 700)
+                await until_billed(authority, "acme", first=700)
+                assert await proxy.stop() == 0
+    finally:
+        subprocess.run(["umount", "--lazy", state], check=True)

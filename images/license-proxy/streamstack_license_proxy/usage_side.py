@@ -96,7 +96,9 @@ class UsageSide:
             raise JournalError("billing by usage keeps a journal: expected STATE_DIR, a folder that can be written")
         journal = await self._opened(self._state_dir)
         try:
-            await self._settle_owner(journal, OwnerFile(self._state_dir))
+            # On a full disk the journal waits for space, and so does this: it is tried again.
+            with contextlib.suppress(JournalFullError):
+                await self._settle_owner(journal, OwnerFile(self._state_dir))
         except BaseException:
             with contextlib.suppress(JournalError):
                 await journal.close()
