@@ -4,24 +4,34 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TORCH := $(VENV)/.nemotron
 
-.PHONY: venv demo test lint lock contract images images-all e2e clean
+# What `make test` leaves out on request, by pytest's markers.
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
+LEFT_OUT := $(strip $(if $(filter no,$(CONTROL_PLANE)),control_plane helm) $(if $(filter no,$(NEMOTRON)),nemotron))
+
+.PHONY: venv nemotron demo test lint lock contract images images-all e2e clean
 
 # The environment that everything else makes when it needs it.
 venv: $(STAMP)
+
+# torch and what else the GPU engine runs on, into the same environment: 6 GB, some minutes.
+nemotron: $(TORCH)
 
 # The stack as processes on loopback, and a recording through it. `make demo ONCE=1` stops after the recording.
 demo: $(STAMP)
 	@ONCE=$(ONCE) $(BIN)/python hack/demo
 
 # Tiers 0 to 2: pure code, real services as processes on loopback, a real API server as processes (built once by Go,
-# some minutes). `make test CONTROL_PLANE=no` does without the last, and without Go.
-test: $(STAMP)
+# some minutes). `make test CONTROL_PLANE=no` does without the last, and without Go; `make test NEMOTRON=no` without
+# torch's 6 GB.
+test: $(STAMP) $(if $(filter no,$(NEMOTRON)),,$(TORCH))
 	@hack/packages faketime nginx-light openssl postgresql prometheus
 ifneq ($(CONTROL_PLANE),no)
 	@hack/go-tools etcd kube-apiserver kube-controller-manager kube-scheduler helm >/dev/null
 endif
-	$(BIN)/pytest -n auto --dist worksteal $(if $(filter no,$(CONTROL_PLANE)),-m "not control_plane and not helm") $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(if $(LEFT_OUT),-m "not ($(subst $(SPACE), or ,$(LEFT_OUT)))") $(PYTEST_ARGS)
 
 # Container images of the product, with whatever Docker engine answers; images-all adds the one with torch (gigabytes).
 images:
@@ -60,6 +70,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Pins of requirements/dev.txt hold there too (hack/lock), so nothing that is installed changes.
+$(TORCH): $(STAMP) requirements/nemotron.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/nemotron.txt
 	@touch $@
 
 clean:
