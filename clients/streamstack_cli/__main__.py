@@ -1,16 +1,15 @@
-"""``streamstack``: a stack on this machine, recordings through any stack, its license and its usage."""
+"""``streamstack``: a stack on this machine and what it carries, recordings through any stack, license and usage."""
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from streamstack_cli import exit_codes, license_arguments, usage_arguments
+from streamstack_cli import calibrate_arguments, engine_arguments, exit_codes, license_arguments, usage_arguments
 from streamstack_cli.arguments import Commands, positive, seconds, words
 from streamstack_cli.stack import STOP_GRACE_SECONDS, OptionsError, Setting, StackOptions
 
 DEFAULT_ENDPOINT = "ws://localhost:8080"
-DEFAULT_READY_SECONDS = 120.0
 DEFAULT_TRIAL_DAYS = 30
 MAXIMUM_TRIAL_DAYS = 365
 
@@ -34,6 +33,10 @@ def _up(arguments: argparse.Namespace) -> int:
     options = StackOptions(
         engine=arguments.engine,
         model=arguments.model,
+        device=arguments.device,
+        precision=arguments.precision,
+        chunk_ms=arguments.chunk_ms,
+        calibration=arguments.calibration,
         gateway_port=arguments.gateway_port,
         slots=arguments.slots,
         capacity=arguments.capacity,
@@ -45,7 +48,8 @@ def _up(arguments: argparse.Namespace) -> int:
         structured_logs=arguments.structured_logs,
         settings=tuple(Setting.parse(text) for text in arguments.set),
     )
-    return up(options, ready_timeout_seconds=arguments.ready_timeout_seconds)
+    engine_arguments.check(options)
+    return up(options, ready_timeout_seconds=engine_arguments.ready_seconds(arguments))
 
 
 def _transcribe(arguments: argparse.Namespace) -> int:
@@ -80,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_transcribe(commands)
     _add_trial(commands)
+    calibrate_arguments.add(commands)
     license_arguments.add(commands)
     usage_arguments.add(commands)
     return parser
@@ -98,8 +103,8 @@ def _add_up(commands: Commands) -> None:
     add(
         "--gateway-port", type=_port, default=0, metavar="N", help="WebSocket port; chosen by the kernel when not given"
     )
-    add("--engine", default="sphinx", help="sphinx (default), nemotron, scripted or null")
-    add("--model", type=Path, metavar="DIR", help="folder with the model's weights, for an engine that needs one")
+    engine_arguments.add(up)
+    add("--calibration", type=Path, metavar="FILE", help="file of `streamstack calibrate`: as many slots as it says")
     add(
         "--slots",
         type=positive,
@@ -112,8 +117,9 @@ def _add_up(commands: Commands) -> None:
     add("--asr-wait-seconds", type=seconds, metavar="N", help="how long a session waits for speech recognition")
     add("--stop-grace-seconds", type=seconds, default=STOP_GRACE_SECONDS, metavar="N",
         help="how long live sessions may go on after a stop (default %(default)g)")  # fmt: skip
-    add("--ready-timeout-seconds", type=seconds, default=DEFAULT_READY_SECONDS, metavar="N",
-        help="how long services may take to become ready (default %(default)g)")  # fmt: skip
+    add("--ready-timeout-seconds", type=seconds, metavar="N",
+        help=f"how long services may take to become ready (default {engine_arguments.READY_SECONDS:g}, with a model "
+        f"{engine_arguments.READY_SECONDS_WITH_A_MODEL:g})")  # fmt: skip
     add("--log-level", type=str.upper, default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
     add("--structured-logs", action="store_true", help="one JSON object a log line")
     add("--set", action="append", default=[], metavar="SERVICE.NAME=VALUE",

@@ -71,6 +71,10 @@ class StackOptions:
 
     engine: str = "sphinx"
     model: Path | None = None
+    device: str | None = None
+    precision: str | None = None
+    chunk_ms: int | None = None
+    calibration: Path | None = None
     gateway_port: int = 0
     slots: int | None = None
     capacity: int | None = None
@@ -83,10 +87,16 @@ class StackOptions:
     settings: tuple[Setting, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a model where no engine would read it."""
-        if self.model is not None and self.engine not in ENGINES_WITH_A_MODEL:
-            expected = ", ".join(sorted(ENGINES_WITH_A_MODEL))
+        """Refuse what is said of a model where no engine would read one."""
+        if self.engine in ENGINES_WITH_A_MODEL:
+            return
+        expected = ", ".join(sorted(ENGINES_WITH_A_MODEL))
+        if self.model is not None:
             raise OptionsError(f"--model: engine {self.engine} reads no model folder; engines that do: {expected}")
+        chosen = {"--device": self.device, "--precision": self.precision, "--chunk-ms": self.chunk_ms}
+        for flag, value in chosen.items():
+            if value is not None:
+                raise OptionsError(f"{flag}: engine {self.engine} has no such choice; engines that have: {expected}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +150,11 @@ def asr(options: StackOptions, folder: RunFolder, environ: Mapping[str, str]) ->
         "INTERNAL_PORT": "0",
         "ENGINE": options.engine,
         "MODELS": MODEL,
-        "MODEL_DIR": options.model,
+        "MODEL_DIR": None if options.model is None else options.model.absolute(),
+        "DEVICE": options.device,
+        "PRECISION": options.precision,
+        "CHUNK_MS": options.chunk_ms,
+        "CALIBRATION_FILE": None if options.calibration is None else options.calibration.absolute(),
         "MAX_OPEN_STREAMS": _slots(options),
         "STOP_GRACE_SECONDS": options.stop_grace_seconds,
     }
@@ -170,7 +184,7 @@ def gateway(
 
 def _slots(options: StackOptions) -> int | None:
     """What the machine can carry, where the server's default of 32 would be more."""
-    if options.slots is None and options.engine == "sphinx":
+    if options.slots is None and options.engine == "sphinx" and options.calibration is None:
         return SPHINX_SESSIONS_PER_CORE * len(os.sched_getaffinity(0))
     return options.slots
 

@@ -42,7 +42,7 @@ async def _run(options: stack.StackOptions, ready_timeout_seconds: float) -> int
         grace_seconds=options.stop_grace_seconds + KILL_AFTER_SECONDS,
     )
     with tempfile.TemporaryDirectory(prefix="streamstack-") as path:
-        status = await _until_stopped(supervisor, options, _prepare(Path(path)), stop)
+        status = await _until_stopped(supervisor, options, prepare(Path(path)), stop)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, supervisor.hurry)
         killed = await supervisor.stop()
@@ -91,7 +91,7 @@ async def _serve(supervisor: Supervisor, options: stack.StackOptions, folder: st
     raise await supervisor.failure()
 
 
-def _prepare(folder: Path) -> stack.RunFolder:
+def prepare(folder: Path) -> stack.RunFolder:
     """Write the run's secrets into a folder nobody else can enter."""
     credential_file, token_key_file = folder / "credential", folder / "token-key"
     for secret_file in (credential_file, token_key_file):
