@@ -6,12 +6,14 @@ import sys
 
 import uvloop
 
+from streamstack_asr import calibration
 from streamstack_asr.engines import registry
 from streamstack_asr.engines.base import EngineError
 from streamstack_asr.server.tls import TlsError
 from streamstack_asr.settings import AsrSettings
 from streamstack_common import logs, process
 from streamstack_common import settings as common_settings
+from streamstack_common.calibration import CalibrationError
 from streamstack_common.credential import CredentialError
 
 logger = logging.getLogger("streamstack_asr")
@@ -24,14 +26,16 @@ def main() -> int:
     process.seal()
     process.die_with_parent()
     try:
+        calibrated = calibration.read(settings)
+        settings = calibration.with_slots(settings, calibrated)
         engine = registry.create(settings.engine, models=settings.routing_names, workers=settings.engine_workers)
         engine.prepare()
         # Not before: the fork server that prepare() may start must not inherit threads or locks of grpc.
         from streamstack_asr.server.run import serve
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, engine))
-    except (CredentialError, TlsError) as error:
+            runner.run(serve(settings, engine, calibrated))
+    except (CalibrationError, CredentialError, TlsError) as error:
         common_settings.refuse_start([str(error)])
     except (EngineError, OSError) as error:
         logger.critical("cannot serve: %s", error)

@@ -48,6 +48,12 @@ class AsrSettings(ServiceSettings):
         validation_alias=AliasChoices("max_open_streams", "MAX_OPEN_STREAMS"),
         description="slots: sessions served at once, on all links together",
     )
+    calibration_file: str | None = Field(
+        None,
+        min_length=1,
+        validation_alias=AliasChoices("calibration_file", "CALIBRATION_FILE"),
+        description="file of `streamstack calibrate`: as many slots as it says, where MAX_OPEN_STREAMS is not given",
+    )
     engine: str = Field(
         "sphinx",
         validation_alias=AliasChoices("engine", "ENGINE"),

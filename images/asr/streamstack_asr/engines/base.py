@@ -139,6 +139,9 @@ class EngineDescription:
     punctuation: bool = False
     batch: bool = False
     turn_complete: bool = False
+    model: str = ""
+    device: str = ""
+    precision: str = ""
 
 
 class AsrEngine(Protocol):

@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from streamstack_asr import calibration
 from streamstack_asr.engines.base import AsrEngine
 from streamstack_asr.server import metrics
 from streamstack_asr.server.describe import sessions_report
@@ -20,6 +21,7 @@ from streamstack_asr.server.tls import read_certificate
 from streamstack_asr.server.totals import Totals
 from streamstack_asr.settings import AsrSettings
 from streamstack_common import process
+from streamstack_common.calibration import Calibration
 from streamstack_common.contracts.rpc import SERVICE
 from streamstack_common.credential import Credential
 from streamstack_common.internal_http import InternalHttp, authority, base_url
@@ -51,7 +53,13 @@ class AsrServer:
     ``port`` and ``internal_port`` are known after ``listen``. Use: ``listen``, ``warm_up``, ..., ``stop``.
     """
 
-    def __init__(self, settings: AsrSettings, engine: AsrEngine, credential: Credential) -> None:
+    def __init__(
+        self,
+        settings: AsrSettings,
+        engine: AsrEngine,
+        credential: Credential,
+        calibrated: Calibration | None = None,
+    ) -> None:
         self.port = 0
         self.internal_port = 0
         self.slots = Slots(total=settings.max_open_streams, models=engine.describe().models)
@@ -59,6 +67,7 @@ class AsrServer:
         self.instance_id = uuid.uuid4().hex
         self._settings = settings
         self._engine = engine
+        self._calibrated = calibrated
         shared = Shared(engine=engine, slots=self.slots, totals=self.totals, instance_id=self.instance_id)
         self._recognizer = Recognizer(shared, credential)
         self._health = health.HealthServicer()
@@ -90,6 +99,7 @@ class AsrServer:
     async def warm_up(self) -> None:
         """Start the engine, then accept sessions. Raises EngineError."""
         await self._engine.start()
+        calibration.check(self._calibrated, self._engine.describe())
         # What lives now lives as long as the process; the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -159,10 +169,13 @@ class AsrServer:
             await self._health.set(name, status)
 
 
-async def serve(settings: AsrSettings, engine: AsrEngine) -> None:
-    """Serve until SIGTERM or SIGINT. Raises EngineError, CredentialError, TlsError, or OSError."""
+async def serve(settings: AsrSettings, engine: AsrEngine, calibrated: Calibration | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; the slots were taken from ``calibrated``.
+
+    Raises EngineError, CredentialError, TlsError, or OSError.
+    """
     stop_requested = process.stop_requested()
-    server = AsrServer(settings, engine, Credential(settings.credential_file))
+    server = AsrServer(settings, engine, Credential(settings.credential_file), calibrated)
     try:
         await server.listen()
         if await _warm_up(server, stop_requested):
