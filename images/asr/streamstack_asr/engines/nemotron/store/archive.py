@@ -11,8 +11,8 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
@@ -72,14 +72,14 @@ def unpack(archive: Path, folder: Path, *, bounds: Bounds = BOUNDS) -> None:
 @contextmanager
 def _members(archive: Path) -> Iterator[Iterator[Member]]:
     if zipfile.is_zipfile(archive) and not tarfile.is_tarfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            yield _zip_members(archive, opened)
+        with zipfile.ZipFile(archive) as opened, closing(_zip_members(archive, opened)) as members:
+            yield members
     else:
-        with tarfile.open(archive, mode="r:*") as opened_tar:
-            yield _tar_members(archive, opened_tar)
+        with tarfile.open(archive, mode="r:*") as opened_tar, closing(_tar_members(archive, opened_tar)) as members:
+            yield members
 
 
-def _tar_members(archive: Path, opened: tarfile.TarFile) -> Iterator[Member]:
+def _tar_members(archive: Path, opened: tarfile.TarFile) -> Generator[Member, None, None]:
     for entry in opened:
         if entry.isdir():
             yield Member(PurePosixPath(entry.name), None)
@@ -94,7 +94,7 @@ def _tar_members(archive: Path, opened: tarfile.TarFile) -> Iterator[Member]:
             raise ModelError(f"{archive.name}: {_shown(entry.name)} is {kind}, expected files and folders alone")
 
 
-def _zip_members(archive: Path, opened: zipfile.ZipFile) -> Iterator[Member]:
+def _zip_members(archive: Path, opened: zipfile.ZipFile) -> Generator[Member, None, None]:
     for entry in opened.infolist():
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or entry.flag_bits & 1:
