@@ -91,6 +91,7 @@ class _Load:
             for number in range(1, sessions + 1)
         }
         self._window = (0.0, 0.0)
+        self._awaited = 0
 
     async def run(self, link: Link) -> Tally:
         """Speak until the window is over and every answer in it has come or is late, or until something breaks."""
@@ -102,11 +103,13 @@ class _Load:
         meter = _Meter(plan)
         due = [(begin + spread(number) * plan.starting_seconds, number) for number in self._speakers]
         heapq.heapify(due)
-        while (now := loop.time()) < closes + plan.grace_seconds and not self._broken(link):
+        while not self._broken(link):
+            now = loop.time()
             meter.look(now, opens=opens, closes=closes)
             link.put(self._due(due, now))
+            if now >= closes and (not self._awaited or now >= closes + plan.grace_seconds):
+                break
             await asyncio.sleep(max(due[0][0] - loop.time(), TICK_SECONDS))
-        meter.look(loop.time(), opens=opens, closes=closes)
         self._tally.driver_share = meter.share
         self._count_unanswered(loop.time())
         return self._tally
@@ -120,6 +123,7 @@ class _Load:
         if kind == "hypothesis":
             for due, latency in speaker.decoded(reply.hypothesis.through_sample, now):
                 if self._counts(due):
+                    self._awaited -= 1
                     self._tally.latencies.append(latency)
         elif kind == "turn_ended":
             ended = speaker.turn_ended(reply.turn_ended.turn_id, now)
@@ -140,6 +144,7 @@ class _Load:
             if speaker.opened:
                 requests.extend(speaker.speak(at))
                 if self._counts(at):
+                    self._awaited += 1
                     self._tally.lags.append(now - at)
             else:
                 requests.append(speaker.open(self._plan.model))
