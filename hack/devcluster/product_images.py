@@ -3,7 +3,7 @@
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devcluster import base_images
@@ -26,7 +26,9 @@ NGINX = ("NGINX_IMAGE",)
 class ProductImage:
     """One image: its Dockerfile and target, the base images it asks for, and what it is made of.
 
-    ``sources`` are the paths that decide its content. ``large``: built only when it is named or all are asked for.
+    ``sources`` are the paths that decide its content. ``large``: built only when it is named or all are asked for;
+    ``named``: only when it is named, because it needs something that not everybody has. ``options`` are build arguments
+    that are taken from the environment where they are set there.
     """
 
     name: str
@@ -35,11 +37,19 @@ class ProductImage:
     bases: tuple[str, ...] = PYTHON
     target: str | None = None
     large: bool = False
+    named: bool = False
+    options: tuple[str, ...] = ()
 
 
-def _python(name: str, folder: str, *, pins: str, target: str | None = None, large: bool = False) -> ProductImage:
+def _python(name: str, folder: str, *, pins: str, target: str | None = None) -> ProductImage:
     sources = (folder, "images/common", "images/python", f"requirements/{pins}.txt")
-    return ProductImage(name, folder, sources, target=target, large=large)
+    return ProductImage(name, folder, sources, target=target)
+
+
+def _nemotron(name: str, *, target: str, options: tuple[str, ...] = (), named: bool = False) -> ProductImage:
+    plain = _python(name, "images/asr", pins="nemotron", target=target)
+    sources = (*plain.sources, *(("requirements/nemotron-cpu.txt",) if named else ()))
+    return replace(plain, sources=sources, large=True, named=named, options=("MODEL_DIR", *options))
 
 
 IMAGES = {
@@ -49,7 +59,8 @@ IMAGES = {
         _python("license-proxy", "images/license-proxy", pins="license-proxy"),
         _python("license-authority", "images/license-authority", pins="license-authority"),
         _python("asr-sphinx", "images/asr", pins="sphinx", target="sphinx"),
-        _python("asr-nemotron", "images/asr", pins="nemotron", target="nemotron", large=True),
+        _nemotron("asr-nemotron", target="nemotron"),
+        _nemotron("asr-nemotron-cpu", target="nemotron-cpu", options=("TORCH_INDEX", "TORCH_SHA256"), named=True),
         ProductImage("asr-lb", "images/asr-lb", ("images/asr-lb",), bases=NGINX),
         _python("operator", "operator", pins="operator"),
     )
@@ -79,10 +90,10 @@ def reference(name: str, root: Path = ROOT) -> str:
 
 
 def selected(names: Sequence[str], *, everything: bool) -> list[ProductImage]:
-    """Return the images that are asked for: the named ones, else all but the large, or all."""
+    """Return the images that are asked for: the named ones, else all but the large, or all that need no more."""
     if names:
         return [_image(name) for name in dict.fromkeys(names)]
-    return [image for image in IMAGES.values() if everything or not image.large]
+    return [image for image in IMAGES.values() if not image.named and (everything or not image.large)]
 
 
 def build(
@@ -114,7 +125,8 @@ def command(
     image: ProductImage, *, bases: Mapping[str, str], env: Mapping[str, str], labels: Mapping[str, str], root: Path
 ) -> list[str]:
     """Return what `docker build` is given beside the tag; ``labels`` are the build arguments that become labels."""
-    arguments = {name: bases[name] for name in image.bases} | dict(labels)
+    options = {name: env[name] for name in image.options if env.get(name)}
+    arguments = {name: bases[name] for name in image.bases} | options | dict(labels)
     certificates = extra_certificates(env)
     return [
         "--progress=plain",

@@ -47,7 +47,7 @@ def test_every_image_has_its_dockerfile_target_and_sources(image: product_images
 def test_what_a_dockerfile_takes_from_the_tree_is_among_its_sources(image: product_images.ProductImage) -> None:
     text = (ROOT / image.folder / "Dockerfile").read_text()
     taken = {*re.findall(r"^COPY (?!--from)(\S+)", text, re.MULTILINE), *re.findall(r"source=([^,\s]+)", text)}
-    others = {"images/wheelhouse", *(f"requirements/{target}.txt" for target in ("sphinx", "nemotron"))}
+    others = {"images/wheelhouse", *(f"requirements/{pins}.txt" for pins in ("sphinx", "nemotron", "nemotron-cpu"))}
     unknown = {path for path in taken if not path.startswith(image.sources)}
     assert unknown <= others
     assert image.target is None or f"requirements/{image.target}.txt" in image.sources
@@ -75,7 +75,10 @@ def test_all_but_the_large_are_built_unless_asked_for() -> None:
     usual = [image.name for image in product_images.selected([], everything=False)]
     assert "asr-nemotron" not in usual
     assert {"gateway", "license-proxy", "license-authority", "asr-sphinx", "asr-lb"} <= set(usual)
-    assert [image.name for image in product_images.selected([], everything=True)] == list(product_images.IMAGES)
+    everything = [image.name for image in product_images.selected([], everything=True)]
+    assert everything == [name for name in product_images.IMAGES if name != "asr-nemotron-cpu"]
+    named = product_images.selected(["asr-nemotron-cpu"], everything=False)
+    assert [image.target for image in named] == ["nemotron-cpu"]
     named = product_images.selected(["asr-lb", "asr-nemotron", "asr-lb"], everything=False)
     assert [image.name for image in named] == ["asr-lb", "asr-nemotron"]
 
@@ -99,6 +102,15 @@ def test_a_build_is_told_bases_labels_and_target() -> None:
     assert pairs(words, "--file") == ["/tree/images/asr/Dockerfile"]
     assert words[-1] == "/tree"
     assert "--secret" not in words
+
+
+def test_what_an_image_may_be_told_is_taken_from_the_environment() -> None:
+    told = {"MODEL_DIR": "models/small", "TORCH_INDEX": "https://wheels.test/cpu", "TORCH_SHA256": "ab"}
+    arguments = pairs(command("asr-nemotron", **told), "--build-arg")
+    assert arguments[2:] == ["MODEL_DIR=models/small", "VERSION=1.2.3", "REVISION=abc"]
+    arguments = pairs(command("asr-nemotron-cpu", **told), "--build-arg")
+    assert arguments[2:5] == [f"{name}={value}" for name, value in told.items()]
+    assert not any("MODEL_DIR" in argument for argument in pairs(command("asr-sphinx", **told), "--build-arg"))
 
 
 def test_a_build_of_the_balancer_wants_nginx_and_no_python() -> None:
