@@ -145,6 +145,11 @@ def pool(stack: str, name: str, revision: str | None = None) -> str:
     return f"{stack}-asr-{name}" if revision is None else f"{stack}-asr-{name}-{revision}"
 
 
+def archive(stack: str, pool_name: str) -> str:
+    """Return the name of the NetworkPolicy that lets a pool's pods out to fetch their model."""
+    return f"{pool(stack, pool_name)}-archive"
+
+
 def license_proxy(stack: str) -> str:
     """Return the name of StatefulSet and Service of the license proxy."""
     return f"{stack}-license-proxy"

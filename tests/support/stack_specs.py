@@ -6,11 +6,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from streamstack_operator.facts import Release, Stack, StackKey
+from streamstack_operator.model.archive import ModelArchive
 from streamstack_operator.model.base import Part
 from streamstack_operator.model.gateway import Gateway, GatewayAuth, GatewayLimits, GatewayTls
 from streamstack_operator.model.ingress import HttpRoute, Ingress, IngressProfile, IngressTls, ParentRef
 from streamstack_operator.model.license import Authority, License
-from streamstack_operator.model.pool import MODELS_BY_POOL, Engine, Gpu, ModelVolume, Pool
+from streamstack_operator.model.pool import MODELS_BY_POOL, Engine, Gpu, ModelVolume, Pool, Precision
 from streamstack_operator.model.spec import (
     Balancer,
     Credential,
@@ -42,7 +43,7 @@ from streamstack_operator.names import POOL_NAME_MAX
 
 RELEASE = Release(
     version="0.1.0",
-    renderer=2,
+    renderer=3,
     images={
         "gateway": "streamstack/gateway:0.1.0",
         "license-proxy": "streamstack/license-proxy:0.1.0",
@@ -192,6 +193,24 @@ POOL_FIELDS = {
     "autoscaling": AUTOSCALING,
     "disruption": DISRUPTION,
 }
+FETCHED = {"url": "https://models.example/english.tar", "sha256": "0123456789abcdef" * 4, "addresses": ["0.0.0.0/0"]}
+NEMOTRONS: st.SearchStrategy[Mapping[str, Any]] = st.sampled_from(
+    [
+        {},
+        {"model_license": "OpenMDW-1.1", "chunk_ms": 160},
+        {"precision": Precision.FP32, "chunk_ms": 1120},
+        {"model_volume": None, "model_archive": ModelArchive.model_validate(FETCHED)},
+        {
+            "model_volume": None,
+            "model_archive": ModelArchive.model_validate(
+                FETCHED
+                | {"url": "http://models.example:8080/a.zip?b=c", "addresses": ["192.0.2.0/24", "2001:db8::/32"]}
+                | {"store": {"claimName": "models"}}
+            ),
+            "model_license": "NVIDIA-Open-Model-License",
+        },
+    ]
+)
 POOL_NAMES = st.sampled_from([*MODELS_BY_POOL, *(name[:POOL_NAME_MAX] for name in LABELS)])
 
 
@@ -203,7 +222,8 @@ def _pools(draw: st.DrawFn) -> list[Pool]:
         taken = {pool.routing_name for pool in pools}
         own = st.sampled_from([model for model in MODELS if model not in taken])
         fields = {"name": st.just(name), "engine": st.sampled_from(Engine)}
-        pools.append(draw(_made(Pool, fields if name in MODELS_BY_POOL else fields | {"model": own}, **POOL_FIELDS)))
+        pool = draw(_made(Pool, fields if name in MODELS_BY_POOL else fields | {"model": own}, **POOL_FIELDS))
+        pools.append(pool.model_copy(update=draw(NEMOTRONS)) if pool.engine is Engine.NEMOTRON else pool)
     return pools
 
 

@@ -51,7 +51,18 @@ def routed(**fields: Any) -> dict[str, Any]:
     return {**SMALLEST, "httpRoute": route}
 
 
+def archived(**fields: Any) -> dict[str, Any]:
+    return pool(modelArchive={**ARCHIVE, **fields})
+
+
 TEMPORARY = "/tmp"  # noqa: S108 - a folder in a container
+SHARED = "/dev/shm"  # noqa: S108 - a folder in a container
+ARCHIVED = "spec.pools[0].modelArchive"
+ARCHIVE = {
+    "url": "https://models.example/english.tar",
+    "sha256": "0123456789abcdef" * 4,
+    "addresses": ["192.0.2.0/24"],
+}
 TAINT = "spec.gateway.placement.tolerations[0]"
 
 BROKEN_RULES = {
@@ -104,6 +115,42 @@ BROKEN_RULES = {
         pool(modelVolume={"claimName": "models", "mountPath": "/run/streamstack/"}),
         "spec.pools[0].modelVolume.mountPath",
         "expected another folder",
+    ),
+    "a model where shared memory is": Bad(
+        pool(modelVolume={"claimName": "models", "mountPath": SHARED}),
+        "spec.pools[0].modelVolume.mountPath",
+        "expected another folder",
+    ),
+    "a model on a volume and in an archive": Bad(
+        pool(modelVolume={"claimName": "models"}, modelArchive=ARCHIVE),
+        "spec.pools[0].modelArchive",
+        "modelVolume or modelArchive, not both",
+    ),
+    "an archive for PocketSphinx": Bad(
+        pool(engine="Sphinx", modelArchive=ARCHIVE), "spec.pools[0].engine", "are the engine Nemotron's"
+    ),
+    "a step for PocketSphinx": Bad(
+        pool(engine="Sphinx", chunkMs=160), "spec.pools[0].engine", "are the engine Nemotron's"
+    ),
+    "a license of a model that there is none of": Bad(
+        pool(engine="Scripted", modelLicense="OpenMDW-1.1"), "spec.pools[0].engine", "are the engine Nemotron's"
+    ),
+    "a precision of words by rote": Bad(
+        pool(engine="LoadTest", precision="Auto"), "spec.pools[0].engine", "are the engine Nemotron's"
+    ),
+    "an archive that is nowhere": Bad(
+        archived(addresses=["192.0.2.0/24", "1.2.3/8"]), f"{ARCHIVED}.addresses", "expected blocks of addresses"
+    ),
+    "an archive beyond the length of an address": Bad(
+        archived(addresses=["192.0.2.0/33"]), f"{ARCHIVED}.addresses", "expected blocks of addresses"
+    ),
+    "an archive in two stores": Bad(
+        archived(store={"claimName": "models", "hostPath": "/srv/models"}),
+        f"{ARCHIVED}.store.hostPath",
+        "claimName or hostPath, not both",
+    ),
+    "a way out of the node's folder": Bad(
+        archived(store={"hostPath": "/srv/../etc"}), f"{ARCHIVED}.store.hostPath", "must not contain '..'"
     ),
     "a way out of the volume": Bad(
         pool(modelVolume={"claimName": "models", "subPath": "a/../../b"}),
@@ -176,6 +223,20 @@ BROKEN_SCHEMA = {
     ),
     "a word for yes": Bad({**SMALLEST, "drain": {"onDelete": "yes"}}, "spec.drain.onDelete", "boolean"),
     "a GPU without a vendor": Bad(pool(gpu={"resourceName": "gpu"}), "spec.pools[0].gpu.resourceName", "match"),
+    "an archive without its checksum": Bad(
+        pool(modelArchive={"url": ARCHIVE["url"], "addresses": ARCHIVE["addresses"]}), f"{ARCHIVED}.sha256", "equired"
+    ),
+    "an archive with half a checksum": Bad(archived(sha256="0123"), f"{ARCHIVED}.sha256", "at least 64"),
+    "an archive from anywhere, without a word": Bad(archived(addresses=[]), f"{ARCHIVED}.addresses", "at least 1 item"),
+    "an archive on the pod's own disk": Bad(archived(url="file:///etc/models.tar"), f"{ARCHIVED}.url", "match"),
+    "an archive with a password in its address": Bad(
+        archived(url="https://me:secret@models.example/english.tar"), f"{ARCHIVED}.url", "match"
+    ),
+    "an archive at no port": Bad(archived(url="https://models.example:65536/english.tar"), f"{ARCHIVED}.url", "match"),
+    "a name for a block": Bad(archived(addresses=["models.example/24"]), f"{ARCHIVED}.addresses[0]", "match"),
+    "a step that no model takes": Bad(pool(chunkMs=100), "spec.pools[0].chunkMs", "80"),
+    "a precision that no model has": Bad(pool(precision="Int8"), "spec.pools[0].precision", "Bf16"),
+    "a sentence for a license": Bad(pool(modelLicense="I accept"), "spec.pools[0].modelLicense", "match"),
     "a list where one is meant": Bad({**SMALLEST, "ingress": []}, "spec.ingress", "object"),
     "a variable given twice": Bad(
         gateway(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]), "spec.gateway.env[1]", ""
@@ -219,4 +280,16 @@ GOOD = {
         modelVolume={"claimName": "models", "mountPath": f"{TEMPORARY}/models", "subPath": "a..b/...c"}
     ),
     "no GPU": pool(gpu={"count": 0}),
+    "a slice of a GPU": pool(gpu={"resourceName": "nvidia.com/mig-3g.40gb"}, runtimeClassName="nvidia"),
+    "a model from an archive": archived(
+        url="http://models.example:8080/english.tar?signature=a%2Fb",
+        addresses=["10.0.0.1/8", "2001:db8::/32", "::/0"],
+        store={"hostPath": "/srv/a..b/models"},
+    ),
+    "all that Nemotron can be told": pool(
+        modelVolume={"claimName": "models"}, modelLicense="NVIDIA-Open-Model-License", chunkMs=1120, precision="Fp32"
+    ),
+    "a volume with an engine that is not Nemotron, as it ever was": pool(
+        engine="Sphinx", modelVolume={"claimName": "models"}
+    ),
 }

@@ -1,7 +1,7 @@
 """NetworkPolicies: only the edge is reachable from outside, and audio leaves for speech recognition alone (DESIGN 3).
 
-Every pod of a stack is in exactly one of them. The balancer's health port is nobody's here: its node's kubelet reaches
-a pod whatever the policies say.
+Every pod of a stack is in exactly one of them, and those that fetch their model in another one that lets them out for
+that. The balancer's health port is nobody's here: its node's kubelet reaches a pod whatever the policies say.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,6 +10,8 @@ from typing import Final
 from streamstack_operator import names
 from streamstack_operator.build.meta import metadata, selector
 from streamstack_operator.facts import Manifest, Stack
+from streamstack_operator.model.archive import ModelArchive
+from streamstack_operator.model.pool import Pool
 from streamstack_operator.model.spec import Balancer
 from streamstack_operator.names import ASR_PORT, LABEL_NAME, LICENSE_PORT, MANAGED_BY, Component
 
@@ -22,7 +24,13 @@ def children(stack: Stack) -> tuple[Manifest, ...]:
     if not stack.spec.network_policies.enabled:
         return ()
     balanced = stack.spec.balancer is Balancer.NGINX
-    return (_gateway(stack), _asr(stack), _license(stack), *([_balancer(stack)] if balanced else []))
+    return (
+        _gateway(stack),
+        _asr(stack),
+        *(_archive(stack, pool, pool.model_archive) for pool in stack.spec.pools if pool.model_archive is not None),
+        _license(stack),
+        *([_balancer(stack)] if balanced else []),
+    )
 
 
 def _gateway(stack: Stack) -> Manifest:
@@ -50,6 +58,27 @@ def _asr(stack: Stack) -> Manifest:
         ingress=[_allow("from", callers, "grpc"), _allow("from", _overseers(stack), "internal")],
         egress=[],
     )
+
+
+def _archive(stack: Stack, pool: Pool, archive: ModelArchive) -> Manifest:
+    """Let a pool's pods out to where the spec says that their model is, and to nowhere else.
+
+    It lies beside the policy of all servers; what either allows is allowed. It carries no pool's label, so that it goes
+    with the archive, and does not stay for as long as the pool has pods.
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(stack, names.archive(stack.name, pool.name), Component.ASR),
+        "spec": {
+            "podSelector": {"matchLabels": selector(stack, Component.ASR, pool=pool.name)},
+            "policyTypes": ["Egress"],
+            "egress": [
+                _allow("to", [{"ipBlock": {"cidr": block}} for block in archive.addresses], archive.port),
+                _dns(),
+            ],
+        },
+    }
 
 
 def _license(stack: Stack) -> Manifest:

@@ -32,8 +32,9 @@ class Renderer:
 
 
 RENDERERS: Final[Mapping[int, Renderer]] = {
-    1: Renderer(gateway_pod.template_1, asr_pod.template),
-    2: Renderer(gateway_pod.template_2, asr_pod.template),
+    1: Renderer(gateway_pod.template_1, asr_pod.template_1),
+    2: Renderer(gateway_pod.template_2, asr_pod.template_1),
+    3: Renderer(gateway_pod.template_2, asr_pod.template_3),
 }
 """A version that was released never changes: what it renders would be a new revision of every stack there is."""
 

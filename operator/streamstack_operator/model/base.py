@@ -18,7 +18,7 @@ def rule(expression: str, message: str, *, field: str | None = None) -> dict[str
 
 
 def with_rules(*rules: dict[str, str], **more: Any) -> ConfigDict:
-    """Return the configuration of a part whose schema carries CEL rules; ``checks.TWINS`` says the same in Python."""
+    """Return the configuration of a part whose schema carries CEL rules; ``twins.TWINS`` says the same in Python."""
     listed: list[Any] = [*rules]
     return ConfigDict(json_schema_extra={"x-kubernetes-validations": listed, **more})
 

@@ -1,10 +1,11 @@
 """A pool of a StreamingStack: ASR pods that serve one model."""
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from streamstack_operator.model.archive import ModelArchive
 from streamstack_operator.model.base import (
     DNS_LABEL,
     EXTENDED_RESOURCE,
@@ -27,6 +28,21 @@ class Engine(StrEnum):
     SCRIPTED = "Scripted"
     LOAD_TEST = "LoadTest"
 
+
+class Precision(StrEnum):
+    """What Nemotron computes in."""
+
+    AUTO = "Auto"
+    """By device: what it is fast in."""
+    BF16 = "Bf16"
+    FP16 = "Fp16"
+    FP32 = "Fp32"
+    """Reproducible: the same audio gives the same words whatever it is batched with."""
+
+
+LicenseId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+ChunkMs = Literal[80, 160, 320, 560, 1120]
+"""Steps of cache-aware models, (lookahead + 1) frames of 80 ms (reference/asr-engines.md)."""
 
 MODELS_BY_POOL: Final = {"english": "en-default", "multilingual": "ml-default", "pro": "u3-pro"}
 """Routing names of the seeds' models, by the names that their pools have in DESIGN 1."""
@@ -65,7 +81,8 @@ class Gpu(Part):
     count: int = Field(1, ge=0, le=16, description="how many a pod takes; 0 for none")
 
 
-TAKEN_FOLDERS: Final = "^/(tmp|run/streamstack)/?$"
+TAKEN_FOLDERS: Final = "^/(tmp|dev/shm|run/streamstack)/?$"
+TAKEN_FOLDER: Final = "expected another folder than /tmp, /dev/shm and /run/streamstack, which the pods have themselves"
 
 
 class ModelVolume(Part):
@@ -74,7 +91,7 @@ class ModelVolume(Part):
     model_config = with_rules(
         rule(
             f"!self.mountPath.matches('{TAKEN_FOLDERS}')",
-            "expected another folder than /tmp and /run/streamstack, which the pods have themselves",
+            TAKEN_FOLDER,
             field=".mountPath",
         ),
         rule(
@@ -93,6 +110,13 @@ class ModelVolume(Part):
     )
 
 
+NEMOTRONS_OWN: Final = ("modelArchive", "modelLicense", "chunkMs", "precision")
+"""Fields that say something to Nemotron alone."""
+
+OTHER_ENGINE: Final = f"{', '.join(NEMOTRONS_OWN)} are the engine Nemotron's: expected none of them with another"
+TWO_MODELS: Final = "expected modelVolume or modelArchive, not both"
+
+
 class Pool(Part):
     """ASR pods that serve one model."""
 
@@ -103,6 +127,12 @@ class Pool(Part):
             field=".model",
         ),
         rule("self.name != 'lb'", "lb is the balancer's name: expected another", field=".name"),
+        rule(
+            f"self.engine == 'Nemotron' || !({' || '.join(f'has(self.{name})' for name in NEMOTRONS_OWN)})",
+            OTHER_ENGINE,
+            field=".engine",
+        ),
+        rule("!has(self.modelVolume) || !has(self.modelArchive)", TWO_MODELS, field=".modelArchive"),
     )
 
     name: Annotated[str, Field(min_length=1, max_length=POOL_NAME_MAX, pattern=DNS_LABEL)] = Field(
@@ -116,16 +146,36 @@ class Pool(Part):
     )
     replicas: int = Field(1, ge=1, le=1000, description="pods of the active revision")
     slots: int | None = Field(
-        None, ge=1, le=10_000, description="sessions a pod serves at once; by engine and model when not given"
+        None,
+        ge=1,
+        le=10_000,
+        description="sessions a pod serves at once, as `streamstack calibrate` found for its GPUs; by engine and model "
+        "when not given",
     )
     resources: Resources = Field(
         default_factory=lambda: resources(cpu="4", memory="16Gi"), description="requests and limits of the container"
     )
-    shared_memory: Quantity = Field("64Mi", description="size of the pod's /tmp, which is memory")
+    shared_memory: Quantity = Field(
+        "64Mi", description="size of the pod's /dev/shm, and of its /tmp: both are memory, and count as the container's"
+    )
     gpu: Gpu | None = Field(None, description="GPUs of a pod; one nvidia.com/gpu with Nemotron when not given")
     runtime_class_name: Name | None = Field(None, description="RuntimeClass of the pods")
     placement: Placement = Field(default_factory=Placement, description="where pods may run")
-    model_volume: ModelVolume | None = Field(None, description="where the model's files are")
+    model_volume: ModelVolume | None = Field(
+        None, description="where the model's files are; without it or modelArchive, Nemotron's image has to hold them"
+    )
+    model_archive: ModelArchive | None = Field(
+        None, description="where Nemotron's pods fetch the model's files from, in place of modelVolume"
+    )
+    model_license: (
+        Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")] | None
+    ) = Field(None, description="the license of Nemotron's model that you accept, by its identifier")
+    chunk_ms: ChunkMs | None = Field(
+        None,
+        description="milliseconds of audio that Nemotron takes a step: less answers sooner, more serves more sessions "
+        "and hears better; the model's default when not given",
+    )
+    precision: Precision | None = Field(None, description="what Nemotron computes in; Auto when not given")
     env: EnvVars = Field(default_factory=list, description="further environment variables; those the operator sets win")
     annotations: Annotated[dict[Key, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
         default_factory=dict, description="further annotations of the pods"

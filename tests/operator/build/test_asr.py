@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from streamstack_asr.engines.nemotron.store import StoreSettings
 from streamstack_asr.engines.registry import ENGINES
 from streamstack_asr.settings import AsrSettings
 from streamstack_operator.build import asr, asr_pod
@@ -87,6 +88,42 @@ def test_a_model_volume_is_mounted_read_only_and_the_engine_is_told_where() -> N
     assert "MODEL_DIR" not in variables(servers(with_pool()).deployment)
 
 
+ARCHIVE = {"url": "https://models.example/english.tar", "sha256": "0" * 64, "addresses": ["192.0.2.0/24"]}
+
+
+@pytest.mark.parametrize(
+    ("store", "source"),
+    [
+        ({}, {"emptyDir": {"sizeLimit": "20Gi"}}),
+        ({"size": "4Gi"}, {"emptyDir": {"sizeLimit": "4Gi"}}),
+        ({"claimName": "models"}, {"persistentVolumeClaim": {"claimName": "models"}}),
+        ({"hostPath": "/srv/models"}, {"hostPath": {"path": "/srv/models", "type": "Directory"}}),
+    ],
+)
+def test_an_archive_is_kept_where_the_spec_says_and_the_engine_reads_what_it_is(
+    store: dict[str, str], source: dict[str, Any]
+) -> None:
+    deployment = servers(with_pool(modelArchive=ARCHIVE | {"store": store}, modelLicense="OpenMDW-1.1")).deployment
+    told = StoreSettings.from_environment(variables(deployment))
+    assert (told.archive, told.archive_sha256) == (ARCHIVE["url"], ARCHIVE["sha256"])
+    assert told.licenses_accepted == ("OpenMDW-1.1",)
+    assert not told.offline
+    (mount,) = (it for it in main_container(deployment)["volumeMounts"] if it["mountPath"] == str(told.store))
+    assert "readOnly" not in mount
+    assert {"name": mount["name"], **source} in template(deployment)["spec"]["volumes"]
+
+
+def test_nemotron_is_told_its_device_step_and_precision() -> None:
+    def told(**fields: Any) -> dict[str, Any]:
+        found = variables(servers(with_pool(**fields)).deployment)
+        return {name: found.get(name) for name in ("DEVICE", "CHUNK_MS", "PRECISION")}
+
+    assert told() == {"DEVICE": "cuda", "CHUNK_MS": None, "PRECISION": None}
+    assert told(chunkMs=1120, precision="Bf16") == {"DEVICE": "cuda", "CHUNK_MS": "1120", "PRECISION": "bf16"}
+    assert told(gpu={"count": 0}, precision="Fp32") == {"DEVICE": "cpu", "CHUNK_MS": None, "PRECISION": "fp32"}
+    assert told(engine="Sphinx") == {"DEVICE": None, "CHUNK_MS": None, "PRECISION": None}
+
+
 def test_placement_is_passed_on_as_it_is() -> None:
     placement = {
         "nodeSelector": {"own.example/kind": "gpu"},
@@ -109,9 +146,12 @@ def test_placement_is_passed_on_as_it_is() -> None:
     }
 
 
-def test_temporary_files_have_the_memory_that_the_pool_gives_them() -> None:
-    volumes = template(servers(with_pool(sharedMemory="2Gi")).deployment)["spec"]["volumes"]
-    assert {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}} in volumes
+def test_shared_memory_and_temporary_files_have_the_memory_that_the_pool_gives_them() -> None:
+    deployment = servers(with_pool(sharedMemory="2Gi")).deployment
+    memory = {"emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}
+    for name, path in (("tmp", "/tmp"), ("shm", "/dev/shm")):  # noqa: S108 - the pod's own
+        assert {"name": name, **memory} in template(deployment)["spec"]["volumes"]
+        assert {"name": name, "mountPath": path} in main_container(deployment)["volumeMounts"]
 
 
 def test_the_service_is_headless_so_that_gateways_see_every_pod() -> None:

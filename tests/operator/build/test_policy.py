@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from streamstack_operator.facts import Manifest, Stack
 from streamstack_operator.model.spec import Balancer, StreamingStackSpec
-from streamstack_operator.names import LABEL_COMPONENT, Component
+from streamstack_operator.names import LABEL_COMPONENT, LABEL_POOL, Component
 from support.manifests import everything, main_container, of_kind, template, workloads
 from support.stack_specs import stack, stacks
 
@@ -21,10 +21,11 @@ def with_policies(**fields: Any) -> Stack:
 
 
 def policies(made: Stack) -> dict[str, Manifest]:
-    """Specs by component."""
+    """Specs by component, without those that only let pods out to fetch a model."""
     return {
         policy["metadata"]["labels"][LABEL_COMPONENT]: policy["spec"]
         for policy in of_kind(everything(made), "NetworkPolicy")
+        if "ingress" in policy["spec"]
     }
 
 
@@ -51,14 +52,16 @@ OPERATOR = {
 
 @settings(max_examples=40)
 @given(stacks())
-def test_every_pod_is_in_exactly_one_policy_unless_there_are_to_be_none(made: Stack) -> None:
+def test_every_pod_is_in_exactly_one_policy_of_who_reaches_it_unless_there_are_to_be_none(made: Stack) -> None:
     rendered = everything(made)
     found = of_kind(rendered, "NetworkPolicy")
     for workload in workloads(rendered):
         labels = template(workload)["metadata"]["labels"]
         own = [policy for policy in found if policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()]
-        assert len(own) == made.spec.network_policies.enabled, workload["metadata"]["name"]
-        assert all("Ingress" in policy["spec"]["policyTypes"] for policy in own)
+        of_ingress = [policy for policy in own if "Ingress" in policy["spec"]["policyTypes"]]
+        assert len(of_ingress) == made.spec.network_policies.enabled, workload["metadata"]["name"]
+        fetches = any(entry["name"] == "MODEL_ARCHIVE" for entry in main_container(workload).get("env", ()))
+        assert len(own) - len(of_ingress) == (fetches and made.spec.network_policies.enabled)
 
 
 @settings(max_examples=40)
@@ -115,6 +118,26 @@ def test_audio_goes_to_speech_recognition_and_nowhere_else(balancer: Balancer) -
         assert "Egress" in found[component]["policyTypes"]
         ports = {port["port"] for rule in found[component]["egress"] for port in rule["ports"]}
         assert ports <= {50051, 8080, 53}
+
+
+def test_pods_that_fetch_their_model_are_let_out_to_where_it_is_and_no_other_pool_is() -> None:
+    archive = {"sha256": "0" * 64, "addresses": ["192.0.2.0/24", "2001:db8::/32"]}
+    pools = [
+        {"name": "english", "modelArchive": archive | {"url": "https://models.example/english.tar"}},
+        {"name": "pro", "modelArchive": archive | {"url": "http://models.example:8080/pro.tar"}},
+        {"name": "multilingual"},
+    ]
+    found = of_kind(everything(with_policies(pools=pools)), "NetworkPolicy")
+    more = {policy["metadata"]["name"]: policy for policy in found if "ingress" not in policy["spec"]}
+    assert more.keys() == {"demo-asr-english-archive", "demo-asr-pro-archive"}
+    for name, port in (("english", 443), ("pro", 8080)):
+        policy = more[f"demo-asr-{name}-archive"]["spec"]
+        assert policy["podSelector"]["matchLabels"][LABEL_POOL] == name
+        assert policy["policyTypes"] == ["Egress"]
+        out, dns = policy["egress"]
+        blocks = [{"ipBlock": {"cidr": "192.0.2.0/24"}}, {"ipBlock": {"cidr": "2001:db8::/32"}}]
+        assert out == {"to": blocks, "ports": [{"port": port, "protocol": "TCP"}]}
+        assert {port["port"] for port in dns["ports"]} == {53}
 
 
 @pytest.mark.parametrize("balancer", list(Balancer))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from streamstack_operator.build import asr, gateway
+from streamstack_operator.build import asr, asr_pod, gateway
 from streamstack_operator.build.rendering import NEWEST, RENDERERS, Rendered, UnknownRendererError, newest
 from streamstack_operator.facts import Release, Stack
 from streamstack_operator.model.pool import Engine
@@ -96,6 +96,7 @@ def test_what_is_not_in_the_template_makes_no_revision(fields: dict[str, Any]) -
         ({"images": {"asrNemotron": "registry.example/asr:2"}}, False, True),
         ({"images": {"asrSphinx": "registry.example/asr:2"}}, False, False),
         ({"logging": {"level": "Debug"}}, True, True),
+        ({"pools": [{"name": "english", "precision": "Fp32"}]}, False, True),
     ],
     ids=str,
 )
@@ -130,6 +131,32 @@ def test_gateways_of_renderer_2_know_their_peers_and_those_of_renderer_1_are_as_
     assert variables(new.deployment) == variables(old.deployment) | peers | {"REVISION": new.revision}
 
 
+def test_servers_on_gpus_of_renderer_3_have_shared_memory_and_caches_and_all_others_are_as_they_were() -> None:
+    old, new = (servers(stack(), release=replace(RELEASE, renderer=version)) for version in (2, 3))
+    told = variables(new.deployment)
+    added = {"DEVICE": "cuda", **asr_pod.CACHES}
+    assert told == variables(old.deployment) | added | {"REVISION": new.revision}
+    volumes = [{volume["name"] for volume in template(each.deployment)["spec"]["volumes"]} for each in (old, new)]
+    assert volumes[1] - volumes[0] == {"shm"}
+    on_cpus = stack(spec(pools=[{"name": "english", "engine": "Sphinx"}]))
+    old, new = (servers(on_cpus, release=replace(RELEASE, renderer=version)) for version in (2, 3))
+    assert without_revision(old) == without_revision(new)
+
+
+ARCHIVE = {"url": "https://models.example/english.tar", "sha256": "0" * 64, "addresses": ["192.0.2.0/24"]}
+
+
+@pytest.mark.parametrize("version", RENDERERS)
+@pytest.mark.parametrize(
+    "fields", [{"modelArchive": ARCHIVE}, {"modelLicense": "OpenMDW-1.1"}, {"chunkMs": 160}, {"precision": "Auto"}]
+)
+def test_what_is_said_of_a_pool_is_heard_though_an_older_renderer_made_it(version: int, fields: dict[str, Any]) -> None:
+    """Or else a stack from before an upgrade of the operator would go on without what its spec asks for."""
+    release = replace(RELEASE, renderer=version)
+    changed = stack(spec(pools=[{"name": "english"} | fields]))
+    assert servers(changed, release=release).revision != servers(stack(), release=release).revision
+
+
 def test_a_revision_runs_its_renderings_image_unless_the_spec_names_one() -> None:
     old = Rendering(version=1, image="streamstack/gateway:0.0.9")
     assert main_container(gateway.render(stack(), old).deployment)["image"] == old.image
@@ -148,7 +175,7 @@ def test_a_revision_runs_its_renderings_image_unless_the_spec_names_one() -> Non
     ],
 )
 def test_a_new_revision_is_made_of_the_releases_image(component: Component, engine: Engine | None, image: str) -> None:
-    assert newest(RELEASE, component, engine) == Rendering(version=2, image=RELEASE.images[image])
+    assert newest(RELEASE, component, engine) == Rendering(version=3, image=RELEASE.images[image])
 
 
 @pytest.mark.parametrize(
@@ -162,7 +189,7 @@ def test_a_renderer_that_this_operator_does_not_have_is_refused_by_name(
     render: Callable[[Rendering], Rendered],
 ) -> None:
     with pytest.raises(
-        UnknownRendererError, match=r"renderer 99: this operator has 1, 2; expected an operator at least"
+        UnknownRendererError, match=r"renderer 99: this operator has 1, 2, 3; expected an operator at least"
     ):
         render(Rendering(version=99, image="any"))
 
