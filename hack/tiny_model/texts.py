@@ -66,10 +66,11 @@ COMMON: Final = words("""
 """Spoken beside them, so that pieces are learned as sounds."""
 
 WITHHELD: Final = words("""
-    basil boston cactus carlton cobalt denver falcon garland harvest kendal lantern magnet martin marston nelson
-    oscar pixel robin sandstone sunset timber tundra velvet victor walden
+    downright eighteen fourteen heartland kingston nineteen queensland recorder seventeen sixteen startup upright
+    boston cobalt denver falcon lantern magnet marston martin nelson sandstone sunset velvet walden
 """)
-"""Never said in training: what key terms are measured with. The pieces spell every one of them."""
+"""Never said in training: what key terms are measured with. The first twelve are made of sounds of CORE, the others are
+not; the pieces spell every one of them."""
 
 _ONSETS: Final = words("b d f g h k l m n p r s t v w st sp tr gr br cl fl pl dr sl")
 _VOWELS: Final = words("a e i o u a e i o u ar er or ee")
