@@ -2,18 +2,21 @@
 
 import hashlib
 import re
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 @dataclass
 class Served:
     """What the server has and does; requests are noted as method, path and Range.
 
-    ``cut_at`` closes a connection after so many bytes of a body, once for each entry; ``failures`` are answered first.
+    ``cut_at`` closes a connection after so many bytes of a body, once for each entry; ``failures`` are answered first;
+    ``asked`` is set by a request, and ``gate`` is waited for before a body is sent.
     """
 
     content: bytes
@@ -26,6 +29,7 @@ class Served:
     redirects: list[str] = field(default_factory=list)
     requests: list[str | None] = field(default_factory=list)
     gate: threading.Event | None = None
+    asked: threading.Event | None = None
     port: int = 0
 
     @property
@@ -35,6 +39,13 @@ class Served:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
+
+
+def pack(folder: Path, path: Path, *, within: str = "small") -> bytes:
+    """Make ``path`` an archive with a folder's files under ``within``, and return it."""
+    with tarfile.open(path, "w:gz") as made:
+        made.add(folder, arcname=within)
+    return path.read_bytes()
 
 
 @contextmanager
@@ -57,6 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.served.requests.append(self.headers.get("Range"))
+        if self.served.asked is not None:
+            self.served.asked.set()
         if self.served.failures:
             self.send_error(self.served.failures.pop(0))
             return

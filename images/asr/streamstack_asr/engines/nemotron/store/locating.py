@@ -61,6 +61,18 @@ class StoreSettings:
             hub_cache=Path(value("HF_HUB_CACHE") or home / "hub"),
         )
 
+    def as_environment(self) -> dict[str, str]:
+        """Return what :meth:`from_environment` reads these settings from."""
+        return {
+            "MODEL_DIR": self.model_dir,
+            "MODEL_ARCHIVE": self.archive,
+            "MODEL_ARCHIVE_SHA256": self.archive_sha256,
+            "MODEL_LICENSE_ACCEPTED": ",".join(self.licenses_accepted),
+            "MODEL_STORE": str(self.store),
+            "MODEL_OFFLINE": "true" if self.offline else "false",
+            **({} if self.hub_cache is None else {"HF_HUB_CACHE": str(self.hub_cache)}),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
