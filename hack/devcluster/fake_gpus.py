@@ -17,9 +17,9 @@ def claim(kube: Kube, *, gpus: int) -> None:
         kube.capture("patch", "node", node, "--subresource=status", "--type=merge", f"--patch={patch(gpus)}")
 
 
-def patch(gpus: int) -> str:
-    """Return the merge patch of a node's status."""
-    amount = {RESOURCE: str(gpus) if gpus else None}
+def patch(gpus: int, *, resource: str = RESOURCE) -> str:
+    """Return the merge patch of a node's status; ``resource`` may be a slice of a GPU (nvidia.com/mig-3g.40gb)."""
+    amount = {resource: str(gpus) if gpus else None}
     return json.dumps({"status": {"capacity": amount, "allocatable": amount}})
 
 

@@ -125,10 +125,9 @@ class Operated:
                 assert await process.stop() == 0, process.log
 
 
-@asynccontextmanager
-async def operated(namespace: Namespace, folder: Path) -> AsyncIterator[Operated]:
-    """Yield a namespace whose pods run; no operator yet."""
-    environment = {
+def environment_of(namespace: Namespace, folder: Path) -> dict[str, str]:
+    """Return the settings of an operator that looks after that namespace alone."""
+    return {
         "STREAMSTACK_CREDENTIAL_FILE": str(write_credential(folder)),
         "KUBECONFIG": str(namespace.kubeconfig),
         "NAMESPACES": namespace.namespace,
@@ -137,5 +136,10 @@ async def operated(namespace: Namespace, folder: Path) -> AsyncIterator[Operated
         "INTERNAL_PORT": "0",
         "HOME": os.environ.get("HOME", "/tmp"),  # noqa: S108 - of a machine without one
     }
+
+
+@asynccontextmanager
+async def operated(namespace: Namespace, folder: Path) -> AsyncIterator[Operated]:
+    """Yield a namespace whose pods run; no operator yet."""
     async with kubelet(namespace) as running:
-        yield Operated(namespace, running, folder, environment)
+        yield Operated(namespace, running, folder, environment_of(namespace, folder))
