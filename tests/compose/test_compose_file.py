@@ -180,9 +180,25 @@ def test_servers_on_a_gpu_reserve_one_and_answer_to_the_seeds_names() -> None:
             assert service["networks"] == {"inside": {"aliases": [name.removesuffix("-gpu")]}}
 
 
+@pytest.mark.parametrize("name", [name for name in SERVICES if environment(name).get("ENGINE") == "nemotron"])
+def test_a_server_on_a_gpu_reads_its_own_model_from_the_folder_of_all_and_cannot_write_there(name: str) -> None:
+    (models,) = (mount for mount in SERVICES[name]["volumes"] if "MODELS_FOLDER" in str(mount))
+    assert (models["target"], models["read_only"]) == ("/mnt/models", True)
+    given = environment(name)
+    (default,) = re.findall(r"^\$\{STREAMING_ASR_\w+_MODEL_DIR:-(/mnt/models/\w+)\}$", str(given["MODEL_DIR"]))
+    others = {environment(other).get("MODEL_DIR") for other in SERVICES if other != name}
+    assert default not in str(others)
+    assert SERVICES[name]["shm_size"] == "${ASR_SHARED_MEMORY:-64m}"
+    assert given["DEVICE"] == "cuda"
+    # Empty would be a value: these are not set unless somebody sets them.
+    assert {given[variable] for variable in ("MODEL_LICENSE_ACCEPTED", "CHUNK_MS", "PRECISION")} == {None}
+    for folder in ("HOME", "TORCHINDUCTOR_CACHE_DIR"):
+        assert any(str(given[folder]).startswith(writable) for writable in SERVICES[name]["tmpfs"])
+
+
 def test_files_of_this_machine_have_to_be_there() -> None:
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", []) if "bind" in mount]
-    assert len(mounts) == 5
+    assert len(mounts) == 8
     for mount in mounts:
         assert mount["bind"] == {"create_host_path": False}
         assert mount["read_only"] is True
