@@ -3,65 +3,20 @@
     PYTHONPATH=hack .venv/bin/python hack/bench/nemotron_accuracy.py
 
 Needs Debian's espeak-ng, flite and pocketsphinx-testdata. Clips go through the model's slots, 16 at once, each begun
-on its own (``nemotron_stream``).
+on its own (``tiny_model.hearing``).
 """
 
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nemotron_stream import Terms, Text, hear, word_errors
-
+from tiny_model.hearing import Listener
 from tiny_model.held_out import FIXTURES, Clip, held_out_espeak, held_out_flite, irrelevant, people, withheld
 from tiny_model.texts import WITHHELD
 
-SLOTS: Final = 16
-LOOKAHEADS: Final = {80: 0, 160: 1, 320: 3, 560: 6}
-"""Step in ms -> frames the model looks ahead."""
 KEYTERM_STEP_MS: Final = 320
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Sums over clips."""
-
-    clips: int
-    words: int
-    errors: int
-    exact: int
-
-    @property
-    def rate(self) -> float:
-        """Word errors a word."""
-        return self.errors / self.words
-
-
-class Listener:
-    """The model of a folder, as the engine's worker loads it."""
-
-    def __init__(self, folder: Path, *, precision: str, steps_ms: Sequence[int]) -> None:
-        from streamstack_asr.engines.nemotron.model.slot_model import SlotModel
-
-        lookaheads = tuple(LOOKAHEADS[step] for step in steps_ms)
-        self.model = SlotModel.load(
-            folder, device="cpu", precision=precision, slots=SLOTS, lookaheads=lookaheads, buckets=(1, 2, 4, 8, SLOTS)
-        )
-        self.text = Text(str(folder))
-
-    def texts(self, clips: Sequence[Clip], step_ms: int, terms: Sequence[Terms] = ()) -> list[str]:
-        """Return what is heard in each."""
-        samples = [clip.samples for clip in clips]
-        found = hear(self.model, samples, lookahead=LOOKAHEADS[step_ms], slots=SLOTS, terms=terms)
-        return [self.text.of(heard) for heard in found]
-
-    def score(self, clips: Sequence[Clip], step_ms: int, terms: Sequence[str] = ()) -> Score:
-        """Compare; ``terms`` are the key terms of every clip."""
-        heard = self.texts(clips, step_ms, [self.text.terms(terms)] * len(clips) if terms else ())
-        errors = [word_errors(clip.words, text.split()) for clip, text in zip(clips, heard, strict=True)]
-        return Score(len(clips), sum(len(clip.words) for clip in clips), sum(errors), errors.count(0))
 
 
 def word_error_rates(listener: Listener, sets: dict[str, list[Clip]], steps_ms: Sequence[int]) -> None:

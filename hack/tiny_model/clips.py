@@ -1,6 +1,6 @@
 """Choose the clips of ``tests/fixtures/speech``: said by held-out voices, and heard right whenever they begin.
 
-    PYTHONPATH=hack:hack/bench python -m tiny_model.clips tests/fixtures/models/tiny tests/fixtures/speech
+    PYTHONPATH=hack python -m tiny_model.clips tests/fixtures/models/tiny tests/fixtures/speech
 
 Each text is taken from the first voice the model hears it from without an error, at every step it can take, begun at
 every one of BEGINNINGS. Tests that stream these clips may then expect the words themselves.
@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from nemotron_accuracy import LOOKAHEADS, Listener
 
+from tiny_model.hearing import LOOKAHEADS, Listener
 from tiny_model.held_out import Clip
 from tiny_model.voices import SAMPLE_RATE, Voice, espeak, flite
 

@@ -2,15 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from tiny_model.held_out import Clip
+
 if TYPE_CHECKING:
     from streamstack_asr.engines.nemotron.model.slot_model import SlotModel
 
+SLOTS: Final = 16
+LOOKAHEADS: Final = {80: 0, 160: 1, 320: 3, 560: 6}
+"""Step in ms -> frames the model looks ahead."""
 FRAME_SAMPLES: Final = 1280
 FIRST_SAMPLES: Final = 256
 """The first step needs so many samples beside its lookahead: its first mel frame is centred at sample 0."""
@@ -106,3 +112,43 @@ def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
         for j, other in enumerate(heard, 1):
             row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (one != other)))
     return row[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Sums over clips."""
+
+    clips: int
+    words: int
+    errors: int
+    exact: int
+
+    @property
+    def rate(self) -> float:
+        """Word errors a word."""
+        return self.errors / self.words
+
+
+class Listener:
+    """The model of a folder, as the engine's worker loads it."""
+
+    def __init__(self, folder: Path, *, precision: str, steps_ms: Sequence[int]) -> None:
+        from streamstack_asr.engines.nemotron.model.slot_model import SlotModel
+
+        lookaheads = tuple(LOOKAHEADS[step] for step in steps_ms)
+        self.model = SlotModel.load(
+            folder, device="cpu", precision=precision, slots=SLOTS, lookaheads=lookaheads, buckets=(1, 2, 4, 8, SLOTS)
+        )
+        self.text = Text(str(folder))
+
+    def texts(self, clips: Sequence[Clip], step_ms: int, terms: Sequence[Terms] = ()) -> list[str]:
+        """Return what is heard in each."""
+        samples = [clip.samples for clip in clips]
+        found = hear(self.model, samples, lookahead=LOOKAHEADS[step_ms], slots=SLOTS, terms=terms)
+        return [self.text.of(heard) for heard in found]
+
+    def score(self, clips: Sequence[Clip], step_ms: int, terms: Sequence[str] = ()) -> Score:
+        """Compare; ``terms`` are the key terms of every clip."""
+        heard = self.texts(clips, step_ms, [self.text.terms(terms)] * len(clips) if terms else ())
+        errors = [word_errors(clip.words, text.split()) for clip, text in zip(clips, heard, strict=True)]
+        return Score(len(clips), sum(len(clip.words) for clip in clips), sum(errors), errors.count(0))
