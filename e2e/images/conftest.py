@@ -197,6 +197,12 @@ def tree(docker: Docker, tmp_path: Path) -> Iterator[Path]:
             docker.capture("image", "rm", "--force", *sorted(made))
 
 
+@pytest.fixture(scope="session")
+def make_runner() -> type[Runner]:
+    """What starts containers, for images that are not built on the way."""
+    return Runner
+
+
 @pytest.fixture(scope="module")
 def runner(docker: Docker, references: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     secrets = tmp_path_factory.mktemp("secrets")

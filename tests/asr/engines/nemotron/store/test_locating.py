@@ -8,6 +8,7 @@ import pytest
 from streamstack_asr.engines.nemotron.facts import ModelError
 from streamstack_asr.engines.nemotron.store import ModelFolder, StoreSettings, locate, manifest
 from streamstack_asr.engines.nemotron.store.__main__ import main
+from streamstack_asr.engines.options import EngineOptions
 from support import model_folders
 
 ENGLISH = "nvidia/nemotron-speech-streaming-en-0.6b"
@@ -179,6 +180,10 @@ def test_corrupt_weights_are_refused_also_after_they_were_right_once(store: Path
     folder = model_folders.write_model(tmp_path / "small")
     (folder / manifest.NAME).write_bytes(manifest.make(folder).as_json())
     locate(settings(store, folder))
+    assert not store.exists()
+    store.mkdir()
+    locate(settings(store, folder))
+    assert len(list(store.glob(".streamstack/verdicts/*.json"))) == 1
     content = bytearray((folder / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (folder / "model.safetensors").write_bytes(content)
@@ -212,6 +217,24 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
     assert StoreSettings.from_environment({"HF_HUB_CACHE": "/cache"}).hub_cache == Path("/cache")
     with pytest.raises(ModelError, match="MODEL_OFFLINE is 'maybe', expected true or false"):
         StoreSettings.from_environment({"MODEL_OFFLINE": "maybe"})
+
+
+def test_settings_come_from_an_engines_options(store: Path) -> None:
+    options = EngineOptions(
+        models=("en-default",),
+        model_dir="owner/small",
+        model_store=str(store),
+        model_license_accepted="MIT OpenMDW-1.1",
+        model_offline=True,
+    )
+    assert StoreSettings.of(options, {"HF_HOME": "/hub"}) == StoreSettings(
+        model_dir="owner/small",
+        store=store,
+        licenses_accepted=("MIT", "OpenMDW-1.1"),
+        offline=True,
+        hub_cache=Path("/hub/hub"),
+    )
+    assert StoreSettings.of(EngineOptions(models=("a",))).store == StoreSettings().store
 
 
 @pytest.fixture

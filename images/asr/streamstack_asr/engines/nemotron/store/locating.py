@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from streamstack_asr.engines.nemotron.facts import ModelError, ModelFacts
 from streamstack_asr.engines.nemotron.store import manifest
@@ -18,6 +18,9 @@ from streamstack_asr.engines.nemotron.store.fetching import Fetcher, verdicts
 from streamstack_asr.engines.nemotron.store.folder import TOKENIZER, check_folder
 from streamstack_asr.engines.nemotron.store.licenses import License, identifiers, license_of, require_acceptance
 from streamstack_asr.engines.nemotron.store.weights import weight_files
+
+if TYPE_CHECKING:
+    from streamstack_asr.engines.options import EngineOptions
 
 DEFAULT_STORE: Final = Path("/var/lib/streamstack/models")
 _NAME: Final = re.compile(r"(?P<owner>\w[\w.-]*)/(?P<model>\w[\w.-]*)(@(?P<revision>\w[\w.-]*))?", re.ASCII)
@@ -50,7 +53,6 @@ class StoreSettings:
         offline = value("MODEL_OFFLINE").lower()
         if offline not in _TRUE | _FALSE:
             raise ModelError(f"MODEL_OFFLINE is {offline[:40]!r}, expected true or false")
-        home = Path(value("HF_HOME") or Path(value("HOME") or "/") / ".cache/huggingface")
         return cls(
             model_dir=value("MODEL_DIR"),
             archive=value("MODEL_ARCHIVE"),
@@ -58,7 +60,20 @@ class StoreSettings:
             licenses_accepted=identifiers(value("MODEL_LICENSE_ACCEPTED")),
             store=Path(value("MODEL_STORE") or DEFAULT_STORE),
             offline=offline in _TRUE,
-            hub_cache=Path(value("HF_HUB_CACHE") or home / "hub"),
+            hub_cache=_hub_cache(environment),
+        )
+
+    @classmethod
+    def of(cls, options: "EngineOptions", environment: Mapping[str, str] = os.environ) -> "StoreSettings":
+        """Return the settings of an engine; the hub's cache is the environment's."""
+        return cls(
+            model_dir=options.model_dir,
+            archive=options.model_archive,
+            archive_sha256=options.model_archive_sha256,
+            licenses_accepted=identifiers(options.model_license_accepted),
+            store=Path(options.model_store) if options.model_store else DEFAULT_STORE,
+            offline=options.model_offline,
+            hub_cache=_hub_cache(environment),
         )
 
     def as_environment(self) -> dict[str, str]:
@@ -113,7 +128,8 @@ def _checked(settings: StoreSettings, path: Path, name: str, *, full: bool) -> M
     content = check_folder(path)
     if stated is not None:
         _check_complete(path, stated)
-        manifest.verify(path, stated, verdicts=verdicts(settings.store), full=full)
+        kept = verdicts(settings.store) if _is_folder(settings.store) else None  # a store is nobody's to make
+        manifest.verify(path, stated, verdicts=kept, full=full)
     return ModelFolder(
         path=path,
         name=name,
@@ -180,6 +196,12 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
+
+
+def _hub_cache(environment: Mapping[str, str]) -> Path:
+    """Return where a model hub's tools keep what they fetch: their own variables, in their own order."""
+    home = environment.get("HF_HOME") or Path(environment.get("HOME") or "/") / ".cache/huggingface"
+    return Path(environment.get("HF_HUB_CACHE") or Path(home) / "hub")
 
 
 def _check_complete(path: Path, stated: manifest.Manifest) -> None:
