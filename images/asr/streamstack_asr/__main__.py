@@ -28,7 +28,7 @@ def main() -> int:
     try:
         calibrated = calibration.read(settings)
         settings = calibration.with_slots(settings, calibrated)
-        engine = registry.create(settings.engine, models=settings.routing_names, workers=settings.engine_workers)
+        engine = registry.create(settings.engine, settings.engine_options)
         engine.prepare()
         # Not before: the fork server that prepare() may start must not inherit threads or locks of grpc.
         from streamstack_asr.server.run import serve

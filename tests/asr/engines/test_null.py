@@ -11,6 +11,7 @@ from streamstack_asr.engines.base import (
 )
 from streamstack_asr.engines.null import create
 from streamstack_asr.engines.null.engine import CHUNK_SAMPLES, TURN_WORDS, NullSession
+from streamstack_asr.engines.options import EngineOptions
 
 CHUNK = bytes(2 * CHUNK_SAMPLES)
 
@@ -83,7 +84,7 @@ def test_audio_before_the_turn_start_is_context() -> None:
 
 
 async def test_there_is_no_batch_mode() -> None:
-    engine = create(models=("m",), workers=0)
+    engine = create(EngineOptions(models=("m",)))
     assert not engine.describe().batch
     with pytest.raises(EngineError, match="no batch mode"):
         await engine.transcribe(b"\0\0", SessionConfig())

@@ -4,24 +4,25 @@ import pytest
 
 from streamstack_asr.engines import registry
 from streamstack_asr.engines.base import EngineError
+from streamstack_asr.engines.options import EngineOptions
 
 
 def test_an_unknown_engine_is_refused_with_the_known_names() -> None:
     with pytest.raises(EngineError, match="unknown engine 'whisper': expected one of null, scripted, sphinx"):
-        registry.create("whisper", models=("m",), workers=0)
+        registry.create("whisper", EngineOptions(models=("m",)))
 
 
 def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "streamstack_asr.engines.null", None)
     with pytest.raises(EngineError, match=r"engine 'null' is not installed here .* extra 'asr'"):
-        registry.create("null", models=("m",), workers=0)
+        registry.create("null", EngineOptions(models=("m",)))
 
 
 def test_an_engine_knows_the_models_it_was_made_for() -> None:
-    engine = registry.create("scripted", models=("a", "b"), workers=0)
+    engine = registry.create("scripted", EngineOptions(models=("a", "b")))
     assert (engine.describe().engine, engine.describe().models) == ("scripted", ("a", "b"))
 
 
 def test_an_engine_of_a_later_version_is_named_as_such() -> None:
     with pytest.raises(EngineError, match="engine 'nemotron' is not in this version"):
-        registry.create("nemotron", models=("en-default",), workers=0)
+        registry.create("nemotron", EngineOptions(models=("en-default",)))

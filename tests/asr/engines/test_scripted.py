@@ -10,6 +10,7 @@ from streamstack_asr.engines.base import (
     TurnEnded,
     Word,
 )
+from streamstack_asr.engines.options import EngineOptions
 from streamstack_asr.engines.scripted import create
 from streamstack_asr.engines.scripted.session import ScriptedSession
 from support.scripted_audio import script
@@ -171,7 +172,7 @@ def test_after_the_end_of_a_turn_the_next_ones_hypotheses_begin_there_step_by_st
 
 async def test_a_whole_recording_is_one_turn() -> None:
     made = script("one two three", tail_ms=20)
-    transcript = await create(models=("m",), workers=0).transcribe(made.pcm, SessionConfig())
+    transcript = await create(EngineOptions(models=("m",))).transcribe(made.pcm, SessionConfig())
     assert [(w.text, w.start_sample, w.end_sample) for w in transcript.words] == [
         (w.text, w.start_sample, w.end_sample) for w in made.words
     ]

@@ -57,7 +57,7 @@ def start_server(tmp_path: Path) -> StartServer:
             revision="r1",
             credential_file=str(path),
         )
-        made = registry.create(engine, models=settings.routing_names, workers=0)
+        made = registry.create(engine, settings.engine_options)
         server = AsrServer(settings, made, Credential(path))
         await server.listen()
         if warm:

@@ -19,6 +19,7 @@ from streamstack_asr.engines.base import (
     TurnEnded,
     Word,
 )
+from streamstack_asr.engines.options import EngineOptions
 from streamstack_asr.engines.scripted import create
 from streamstack_asr.server.outbox import Outbox
 from streamstack_asr.server.sessions import LinkSessions, Shared
@@ -373,7 +374,7 @@ def test_no_sequence_of_requests_breaks_a_link_or_loses_a_slot(
     slots = Slots(total=3, models=("m",))
     slots.warm()
     outbox = Outbox(wake=lambda: None, status=lambda: b"")
-    engine = create(models=("m",), workers=0)
+    engine = create(EngineOptions(models=("m",)))
     link = LinkSessions(Shared(engine=engine, slots=slots, totals=Totals(), instance_id="i"), outbox)
     pcm = script("abc def").pcm
     for number, (kind, first, second) in requests:

@@ -4,9 +4,12 @@ The server owns slots, admission, offsets and links; an engine hides everything 
 the session's 16 kHz audio clock, as in the contract.
 """
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
+
+from prometheus_client.metrics_core import Metric
 
 
 class EngineError(Exception):
@@ -50,7 +53,11 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """State after one step; field by field as in the contract."""
+    """State after one step; field by field as in the contract.
+
+    ``speech_profile`` has the probability of speech, 0 to 1, of each 32 ms window that ended in this step, the oldest
+    first; empty where the engine has no such detector.
+    """
 
     turn_id: int
     through_sample: int
@@ -62,6 +69,7 @@ class Hypothesis:
     turn_complete_probability: float | None = None
     language: str = ""
     language_confidence: float = 0.0
+    speech_profile: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +152,29 @@ class EngineDescription:
     precision: str = ""
 
 
+class EngineCondition(enum.Enum):
+    """Whether an engine takes sessions; the value continues "the engine ..."."""
+
+    WELL = "takes sessions"
+    OVERLOADED = "is overloaded: those it has go on, and it takes no more"
+    DOWN = "has no process that serves; it is starting one"
+
+
 class AsrEngine(Protocol):
     """A model and what runs it."""
 
+    @property
+    def condition(self) -> EngineCondition:
+        """How it is now; of meaning after ``start``."""
+
+    def watch(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after every change of ``condition``, on the server's event loop."""
+
+    def metrics(self, prefix: str) -> Iterable[Metric]:
+        """Return what the engine counts, for a scrape; each name begins with ``prefix``. Cheap, and never blocks."""
+
     def describe(self) -> EngineDescription:
-        """Constant for the engine's life."""
+        """Constant for the engine's life once it has started; before, the names of the routing models are."""
 
     def prepare(self) -> None:
         """Do what must happen while the process is still free of threads and of grpc, such as starting a fork server.
@@ -168,3 +194,19 @@ class AsrEngine(Protocol):
 
     async def stop(self) -> None:
         """End every session and worker."""
+
+
+class SteadyEngine:
+    """The part of an engine that is never overloaded and counts nothing: to inherit from."""
+
+    @property
+    def condition(self) -> EngineCondition:
+        """Well at all times."""
+        return EngineCondition.WELL
+
+    def watch(self, listener: Callable[[], None]) -> None:
+        """Never calls ``listener``: the condition does not change."""
+
+    def metrics(self, prefix: str) -> Iterable[Metric]:
+        """Nothing beyond what the server counts."""
+        return ()

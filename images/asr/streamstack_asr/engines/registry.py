@@ -1,8 +1,8 @@
 """Which engine answers to which name.
 
-Each engine is a package (or module) with ``create(*, models: tuple[str, ...], workers: int) -> AsrEngine``; it is
-imported only when chosen, because an image installs the libraries of its own engine and no other. ``create`` only
-builds the object: no process, no model, no thread. It raises EngineError for arguments it cannot use.
+Each engine is a package (or module) with ``create(options: EngineOptions) -> AsrEngine``; it is imported only when
+chosen, because an image installs the libraries of its own engine and no other. ``create`` only builds the object: no
+process, no model, no thread. It raises EngineError for options it cannot use.
 """
 
 import importlib
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
 from streamstack_asr.engines.base import AsrEngine, EngineError
+from streamstack_asr.engines.options import EngineOptions
 
 
 class _Source(NamedTuple):
@@ -27,11 +28,10 @@ ENGINES: Final = {
 PLANNED: Final = frozenset({"nemotron"})
 
 
-def create(name: str, *, models: tuple[str, ...], workers: int) -> AsrEngine:
-    """Build the engine ``name`` for the routing names ``models``.
+def create(name: str, options: EngineOptions) -> AsrEngine:
+    """Build the engine ``name``.
 
-    ``workers`` is the number of processes a CPU engine decodes in; 0 lets the engine choose. Raises EngineError when
-    the name is unknown or the engine is not installed.
+    Raises EngineError when the name is unknown, the engine is not installed or cannot be had with these options.
     """
     source = ENGINES.get(name)
     if name in PLANNED:
@@ -45,5 +45,5 @@ def create(name: str, *, models: tuple[str, ...], workers: int) -> AsrEngine:
             f"engine {name!r} is not installed here (no module {error.name}): "
             f"install the distribution with its extra {source.extra!r}"
         ) from error
-    factory = cast(Callable[..., AsrEngine], module.create)
-    return factory(models=models, workers=workers)
+    factory = cast(Callable[[EngineOptions], AsrEngine], module.create)
+    return factory(options)

@@ -1,4 +1,4 @@
-"""Prometheus metrics of one server, made from plain counts when they are scraped."""
+"""Prometheus metrics of one server and its engine, made from plain counts when they are scraped."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from streamstack_asr.engines.base import AsrEngine
 from streamstack_asr.server.slots import Slots
 from streamstack_asr.server.totals import Totals
 from streamstack_common.contracts.rpc import SAMPLE_RATE
@@ -15,9 +16,10 @@ PREFIX: Final = "streamstack_asr_"
 
 
 class ServerMetrics(Collector):
-    """Reads ``Slots`` and ``Totals``."""
+    """Reads ``Slots``, ``Totals`` and what the engine counts."""
 
-    def __init__(self, slots: Slots, totals: Totals) -> None:
+    def __init__(self, slots: Slots, totals: Totals, engine: AsrEngine) -> None:
+        self._engine = engine
         self._slots = slots
         self._totals = totals
 
@@ -44,12 +46,13 @@ class ServerMetrics(Collector):
         yield _counts("closed", "Sessions ended, by reason.", "reason", totals.closed.items())
         yield _counts("links_ended", "Links ended, by reason.", "reason", totals.links_ended.items())
         yield _counts("transcribe", "Whole recordings, by status.", "status", totals.transcribes.items())
+        yield from self._engine.metrics(PREFIX)
 
 
-def registry(slots: Slots, totals: Totals) -> CollectorRegistry:
+def registry(slots: Slots, totals: Totals, engine: AsrEngine) -> CollectorRegistry:
     """Make the registry of one server, with the process's own metrics."""
     made = CollectorRegistry()
-    made.register(ServerMetrics(slots, totals))
+    made.register(ServerMetrics(slots, totals, engine))
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
     GCCollector(registry=made)

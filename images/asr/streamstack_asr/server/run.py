@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from streamstack_asr import calibration
-from streamstack_asr.engines.base import AsrEngine
+from streamstack_asr.engines.base import AsrEngine, EngineCondition
 from streamstack_asr.server import metrics
 from streamstack_asr.server.describe import sessions_report
 from streamstack_asr.server.service import Recognizer
@@ -72,7 +72,7 @@ class AsrServer:
         self._recognizer = Recognizer(shared, credential)
         self._health = health.HealthServicer()
         self._grpc = grpc.aio.server(options=GRPC_OPTIONS)
-        registry = metrics.registry(self.slots, self.totals)
+        registry = metrics.registry(self.slots, self.totals, engine)
         self._http = InternalHttp(credential=credential, registry=registry, ready=self._why_not_ready)
         add_session_routes(
             self._http,
@@ -82,6 +82,7 @@ class AsrServer:
         )
         self._warm = False
         self._stopping = False
+        self._telling: asyncio.Task[None] | None = None
 
     async def listen(self) -> None:
         """Open both ports; health says NOT_SERVING and sessions are refused until ``warm_up`` is done.
@@ -104,8 +105,10 @@ class AsrServer:
         gc.collect()
         gc.freeze()
         self._warm = True
+        self._engine.watch(self._engine_changed)
+        self.slots.engine_changed(self._engine.condition)
         self.slots.warm()
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        await self._tell_health()
         facts = self._engine.describe()
         logger.info("engine %s, models %s, %d slots", facts.engine, ", ".join(facts.models), self.slots.total)
         logger.info("U3Pro ASR Server ready!" if "u3-pro" in facts.models else "Ready to serve!")
@@ -114,7 +117,7 @@ class AsrServer:
         """Give sessions the stop grace to leave, close the rest, then close the ports and the engine."""
         self._stopping = True
         self.slots.stop()
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._tell_health()
         self._please_move("the server is stopping")
         await self._wait_for_sessions(self._settings.stop_grace_seconds)
         self._recognizer.close_all()
@@ -156,13 +159,26 @@ class AsrServer:
         if self.slots.retirement.retired:
             self._please_move("the server is retired")
 
+    def _engine_changed(self) -> None:
+        """Full or overloaded is not unready; without a process that serves, nothing is to be had here."""
+        self.slots.engine_changed(self._engine.condition)
+        self._telling = asyncio.ensure_future(self._tell_health())
+
     def _please_move(self, reason: str) -> None:
         self._recognizer.please_move(reason, round(self._settings.stop_grace_seconds * 1000))
 
     def _why_not_ready(self) -> str | None:
         if self._stopping:
             return "stopping"
-        return None if self._warm else "warming up"
+        if not self._warm:
+            return "warming up"
+        down = self._engine.condition is EngineCondition.DOWN
+        return f"the engine {self._engine.condition.value}" if down else None
+
+    async def _tell_health(self) -> None:
+        ready = self._why_not_ready() is None
+        answers = health_pb2.HealthCheckResponse
+        await self._set_health(answers.SERVING if ready else answers.NOT_SERVING)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in SERVICES:

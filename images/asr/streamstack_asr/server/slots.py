@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from streamstack_asr.engines.base import EngineCondition
 from streamstack_common.contracts import asr_pb2
 from streamstack_common.retirement import Admission, Retirement
 
@@ -56,6 +57,7 @@ class Slots:
         self._clock = clock
         self._leases: dict[Lease, None] = {}
         self._warm = False
+        self._engine = EngineCondition.WELL
         self._listeners: set[Callable[[], None]] = set()
 
     @property
@@ -71,7 +73,7 @@ class Slots:
     @property
     def accepting(self) -> bool:
         """Whether new sessions are taken at all."""
-        return self._warm and self.retirement.accepting
+        return self._warm and self._engine is EngineCondition.WELL and self.retirement.accepting
 
     @property
     def admission(self) -> Admission:
@@ -118,6 +120,11 @@ class Slots:
         self._warm = True
         self._changed()
 
+    def engine_changed(self, condition: EngineCondition) -> None:
+        """Accept nothing while the engine is not well; the sessions it has go on."""
+        self._engine = condition
+        self._changed()
+
     def stop(self) -> None:
         """Accept nothing from here on, whatever is resumed."""
         self.retirement.stop()
@@ -130,7 +137,9 @@ class Slots:
     def _why_not(self) -> str:
         if self.retirement.stopping:
             return "the server is stopping"
-        return "the server is retired" if self.retirement.retired else "the server is not warm yet"
+        if self.retirement.retired:
+            return "the server is retired"
+        return f"the engine {self._engine.value}" if self._warm else "the server is not warm yet"
 
     def _changed(self) -> None:
         for listener in tuple(self._listeners):

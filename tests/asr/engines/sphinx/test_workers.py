@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamstack_asr.engines.base import EngineError, EngineEvent, Failed, Hypothesis, SessionConfig, TurnEnded
+from streamstack_asr.engines.options import EngineOptions
 from streamstack_asr.engines.sphinx import create
 from streamstack_asr.engines.sphinx.engine import SphinxEngine
 from support.sphinx_hearing import Clip, Heard, pieces, read_clips, samples, session_start
@@ -228,24 +229,24 @@ async def test_a_model_that_cannot_be_loaded_is_an_engine_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("POCKETSPHINX_PATH", str(tmp_path))
-    sphinx = create(models=("en-default",), workers=1)
+    sphinx = create(EngineOptions(models=("en-default",), workers=1))
     with pytest.raises(EngineError, match="no model"):
         await sphinx.start()
 
 
 async def test_a_session_before_start_is_refused() -> None:
     with pytest.raises(EngineError, match="not running"):
-        create(models=("en-default",), workers=1).open(session_start(), Listener())
+        create(EngineOptions(models=("en-default",), workers=1)).open(session_start(), Listener())
 
 
 @pytest.mark.parametrize(("models", "workers"), [((), 1), (("",), 1), (("en-default",), -1)])
 def test_wrong_arguments_are_named(models: tuple[str, ...], workers: int) -> None:
     with pytest.raises(EngineError, match="expected"):
-        create(models=models, workers=workers)
+        create(EngineOptions(models=models, workers=workers))
 
 
 def test_the_description_promises_what_the_engine_does() -> None:
-    description = create(models=("en-default", "u3-pro"), workers=0).describe()
+    description = create(EngineOptions(models=("en-default", "u3-pro"), workers=0)).describe()
     assert description.models == ("en-default", "u3-pro")
     assert description.languages == ("en",)
     assert description.batch

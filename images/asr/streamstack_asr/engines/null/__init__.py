@@ -2,9 +2,9 @@
 
 from streamstack_asr.engines.base import AsrEngine
 from streamstack_asr.engines.null.engine import NullEngine
+from streamstack_asr.engines.options import EngineOptions
 
 
-def create(*, models: tuple[str, ...], workers: int) -> AsrEngine:
-    """Build the engine; ``workers`` is ignored, there is nothing to decode."""
-    del workers
-    return NullEngine(models)
+def create(options: EngineOptions) -> AsrEngine:
+    """Build the engine for the routing names; nothing else concerns it, there is nothing to decode."""
+    return NullEngine(options.models)

@@ -13,6 +13,7 @@ from streamstack_asr.engines.base import (
     Hypothesis,
     SessionConfig,
     SessionStart,
+    SteadyEngine,
     Transcript,
     TurnEnded,
     Word,
@@ -26,7 +27,7 @@ TURN_WORDS: Final = ("we", "hold", "these", "truths", "to", "be", "self", "evide
 CONFIDENCE: Final = 0.9
 
 
-class NullEngine:
+class NullEngine(SteadyEngine):
     """Hands out sessions that speak of nothing."""
 
     def __init__(self, models: tuple[str, ...]) -> None:

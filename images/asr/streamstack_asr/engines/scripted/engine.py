@@ -10,6 +10,7 @@ from streamstack_asr.engines.base import (
     Hypothesis,
     SessionConfig,
     SessionStart,
+    SteadyEngine,
     Transcript,
     Word,
 )
@@ -20,7 +21,7 @@ from streamstack_common.contracts.rpc import BYTES_PER_SAMPLE
 LEFT_CONTEXT_MS: Final = 200
 
 
-class ScriptedEngine:
+class ScriptedEngine(SteadyEngine):
     """Hands out sessions that read markers."""
 
     def __init__(self, models: tuple[str, ...]) -> None:

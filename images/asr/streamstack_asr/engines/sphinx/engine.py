@@ -13,6 +13,7 @@ from streamstack_asr.engines.base import (
     Hypothesis,
     SessionConfig,
     SessionStart,
+    SteadyEngine,
     Transcript,
     TurnEnded,
     Word,
@@ -55,7 +56,7 @@ class SphinxSession:
         self._worker.drop(self._number)
 
 
-class SphinxEngine:
+class SphinxEngine(SteadyEngine):
     """pocketsphinx in worker processes, because it holds the interpreter's lock while it decodes."""
 
     def __init__(
