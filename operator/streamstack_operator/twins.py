@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv6Network, ip_network
 from typing import Any, Final
 
-from streamstack_operator.model.archive import NO_BLOCKS, TWO_STORES, WAY_OUT, ModelArchive, ModelStore
+from streamstack_operator.model.archive import NO_BLOCKS, NOWHERE_FROM, TWO_STORES, WAY_OUT, ModelArchive, ModelStore
 from streamstack_operator.model.base import Part
 from streamstack_operator.model.gateway import Gateway
 from streamstack_operator.model.ingress import ADDRESS, HOST_MESSAGE, HttpRoute, Ingress
@@ -128,7 +128,10 @@ TWINS: Final[Mapping[type[Part], Mapping[str, Callable[[Any], bool]]]] = {
         TWO_STORES: lambda it: it.claim_name is None or it.host_path is None,
         WAY_OUT: lambda it: it.host_path is None or ".." not in it.host_path.split("/"),
     },
-    ModelArchive: {NO_BLOCKS: lambda it: all(map(_is_block, it.addresses))},
+    ModelArchive: {
+        NO_BLOCKS: lambda it: all(map(_is_block, it.addresses)),
+        NOWHERE_FROM: lambda it: bool(it.addresses or it.store.claim_name or it.store.host_path),
+    },
     Pool: {
         "model is required for a pool that is not named english, multilingual or pro": lambda it: (
             it.model is not None or it.name in MODELS_BY_POOL

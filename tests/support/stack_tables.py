@@ -144,6 +144,7 @@ BROKEN_RULES = {
     "an archive beyond the length of an address": Bad(
         archived(addresses=["192.0.2.0/33"]), f"{ARCHIVED}.addresses", "expected blocks of addresses"
     ),
+    "an archive from nowhere": Bad(archived(addresses=[]), f"{ARCHIVED}.addresses", "expected addresses to fetch"),
     "an archive in two stores": Bad(
         archived(store={"claimName": "models", "hostPath": "/srv/models"}),
         f"{ARCHIVED}.store.hostPath",
@@ -227,7 +228,6 @@ BROKEN_SCHEMA = {
         pool(modelArchive={"url": ARCHIVE["url"], "addresses": ARCHIVE["addresses"]}), f"{ARCHIVED}.sha256", "equired"
     ),
     "an archive with half a checksum": Bad(archived(sha256="0123"), f"{ARCHIVED}.sha256", "at least 64"),
-    "an archive from anywhere, without a word": Bad(archived(addresses=[]), f"{ARCHIVED}.addresses", "at least 1 item"),
     "an archive on the pod's own disk": Bad(archived(url="file:///etc/models.tar"), f"{ARCHIVED}.url", "match"),
     "an archive with a password in its address": Bad(
         archived(url="https://me:secret@models.example/english.tar"), f"{ARCHIVED}.url", "match"
@@ -286,6 +286,7 @@ GOOD = {
         addresses=["10.0.0.1/8", "2001:db8::/32", "::/0"],
         store={"hostPath": "/srv/a..b/models"},
     ),
+    "an archive that is in its store already": archived(addresses=[], store={"claimName": "models"}),
     "all that Nemotron can be told": pool(
         modelVolume={"claimName": "models"}, modelLicense="NVIDIA-Open-Model-License", chunkMs=1120, precision="Fp32"
     ),

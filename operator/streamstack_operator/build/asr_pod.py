@@ -134,6 +134,7 @@ def _variables(stack: Stack, pool: Pool, revision: str) -> dict[str, str | None]
         "MODEL_ARCHIVE": None if archive is None else archive.url,
         "MODEL_ARCHIVE_SHA256": None if archive is None else archive.sha256,
         "MODEL_STORE": None if archive is None else STORE_FOLDER,
+        "MODEL_OFFLINE": None if archive is None or archive.addresses else "true",
         "MODEL_LICENSE_ACCEPTED": pool.model_license,
         "CHUNK_MS": None if pool.chunk_ms is None else str(pool.chunk_ms),
         "PRECISION": None if pool.precision is None else pool.precision.lower(),

@@ -27,7 +27,11 @@ def children(stack: Stack) -> tuple[Manifest, ...]:
     return (
         _gateway(stack),
         _asr(stack),
-        *(_archive(stack, pool, pool.model_archive) for pool in stack.spec.pools if pool.model_archive is not None),
+        *(
+            _archive(stack, pool, pool.model_archive)
+            for pool in stack.spec.pools
+            if pool.model_archive is not None and pool.model_archive.addresses
+        ),
         _license(stack),
         *([_balancer(stack)] if balanced else []),
     )

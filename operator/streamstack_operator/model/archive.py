@@ -15,6 +15,7 @@ Sha256 = Annotated[str, Field(min_length=64, max_length=64, pattern="^[0-9a-f]{6
 AddressBlock = Annotated[str, Field(min_length=4, max_length=43, pattern="^[0-9a-fA-F.:]+/(0|[1-9][0-9]{0,2})$")]
 
 NO_BLOCKS: Final = "expected blocks of addresses, such as 192.0.2.0/24 or 2001:db8::/32"
+NOWHERE_FROM: Final = "expected addresses to fetch the archive from, or a store that outlives pods and holds it"
 WAY_OUT: Final = "hostPath must not contain '..'"
 TWO_STORES: Final = "expected claimName or hostPath, not both"
 
@@ -46,13 +47,20 @@ class ModelArchive(Part):
 
     model_config = with_rules(
         rule("self.addresses.all(block, isCIDR(block))", NO_BLOCKS, field=".addresses"),
+        rule(
+            "self.addresses.size() > 0 || has(self.store.claimName) || has(self.store.hostPath)",
+            NOWHERE_FROM,
+            field=".addresses",
+        ),
     )
 
     url: ArchiveUrl = Field(description="where the archive is: https:// or http://, since its checksum vouches for it")
     sha256: Sha256 = Field(description="its SHA-256, 64 hexadecimal digits in lower case; another archive is refused")
-    addresses: Annotated[list[AddressBlock], Field(min_length=1, max_length=16)] = Field(
+    addresses: Annotated[list[AddressBlock], Field(max_length=16)] = Field(
+        default_factory=list,
         description="blocks of addresses where the archive's host is, 0.0.0.0/0 for anywhere: of all that is outside, "
-        "the pool's pods may connect there alone, at the URL's port, where the network enforces NetworkPolicies"
+        "the pool's pods may connect there alone, at the URL's port, where the network enforces NetworkPolicies; with "
+        "none nothing is fetched, and the store has to hold the archive",
     )
     store: ModelStore = Field(default_factory=ModelStore, description="where it is unpacked")
 

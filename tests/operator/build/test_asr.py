@@ -113,6 +113,11 @@ def test_an_archive_is_kept_where_the_spec_says_and_the_engine_reads_what_it_is(
     assert {"name": mount["name"], **source} in template(deployment)["spec"]["volumes"]
 
 
+def test_an_archive_that_may_be_fetched_from_nowhere_is_looked_for_in_its_store_alone() -> None:
+    made = with_pool(modelArchive=ARCHIVE | {"addresses": [], "store": {"claimName": "models"}})
+    assert StoreSettings.from_environment(variables(servers(made).deployment)).offline
+
+
 def test_nemotron_is_told_its_device_step_and_precision() -> None:
     def told(**fields: Any) -> dict[str, Any]:
         found = variables(servers(with_pool(**fields)).deployment)

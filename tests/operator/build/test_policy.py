@@ -60,7 +60,8 @@ def test_every_pod_is_in_exactly_one_policy_of_who_reaches_it_unless_there_are_t
         own = [policy for policy in found if policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()]
         of_ingress = [policy for policy in own if "Ingress" in policy["spec"]["policyTypes"]]
         assert len(of_ingress) == made.spec.network_policies.enabled, workload["metadata"]["name"]
-        fetches = any(entry["name"] == "MODEL_ARCHIVE" for entry in main_container(workload).get("env", ()))
+        variables = {entry["name"] for entry in main_container(workload).get("env", ())}
+        fetches = "MODEL_ARCHIVE" in variables and "MODEL_OFFLINE" not in variables
         assert len(own) - len(of_ingress) == (fetches and made.spec.network_policies.enabled)
 
 
@@ -126,6 +127,12 @@ def test_pods_that_fetch_their_model_are_let_out_to_where_it_is_and_no_other_poo
         {"name": "english", "modelArchive": archive | {"url": "https://models.example/english.tar"}},
         {"name": "pro", "modelArchive": archive | {"url": "http://models.example:8080/pro.tar"}},
         {"name": "multilingual"},
+        {
+            "name": "own",
+            "model": "own",
+            "modelArchive": archive
+            | {"url": "http://models.example/own.tar", "addresses": [], "store": {"claimName": "models"}},
+        },
     ]
     found = of_kind(everything(with_policies(pools=pools)), "NetworkPolicy")
     more = {policy["metadata"]["name"]: policy for policy in found if "ingress" not in policy["spec"]}
