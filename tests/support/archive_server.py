@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+import socket
+import ssl
+import struct
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -16,7 +19,8 @@ class Served:
     """What the server has and does; requests are noted as method, path and Range.
 
     ``cut_at`` closes a connection after so many bytes of a body, once for each entry; ``failures`` are answered first;
-    ``asked`` is set by a request, and ``gate`` is waited for before a body is sent.
+    so many requests as ``resets`` says get a reset; ``asked`` is set by a request, and ``gate`` is waited for before a
+    body is sent. ``tls`` are a certificate and its key.
     """
 
     content: bytes
@@ -25,6 +29,8 @@ class Served:
     ranges: bool = True
     shifted: int = 0
     cut_at: list[int] = field(default_factory=list)
+    resets: int = 0
+    tls: tuple[Path, Path] | None = None
     failures: list[int] = field(default_factory=list)
     redirects: list[str] = field(default_factory=list)
     requests: list[str | None] = field(default_factory=list)
@@ -52,6 +58,10 @@ def pack(folder: Path, path: Path, *, within: str = "small") -> bytes:
 def serving(served: Served) -> Iterator[Served]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"served": served}))
     server.daemon_threads = False
+    if served.tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*served.tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     served.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -70,6 +80,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.served.requests.append(self.headers.get("Range"))
         if self.served.asked is not None:
             self.served.asked.set()
+        if self.served.resets:
+            self.served.resets -= 1
+            # Closed without a word and with bytes unread: the kernel says so with a reset.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+            return
         if self.served.failures:
             self.send_error(self.served.failures.pop(0))
             return

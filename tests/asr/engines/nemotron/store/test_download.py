@@ -15,6 +15,7 @@ from streamstack_asr.engines.nemotron.facts import ModelError
 from streamstack_asr.engines.nemotron.store import download, files
 from streamstack_asr.engines.nemotron.store.download import ATTEMPTS, Downloader, Source, default_opener, source
 from support.archive_server import Served, serving
+from support.certificates import write_self_signed
 
 CONTENT = bytes(range(256)) * 40
 
@@ -165,6 +166,27 @@ def test_nobody_there_is_said_as_such(downloader: Downloader, part: Path, served
     assert "no answer" in refused(downloader, Source("http://127.0.0.1:1/a.tar", served.sha256), part)
 
 
+def test_a_connection_that_is_reset_is_no_fault_of_the_disk(
+    served: Served, downloader: Downloader, part: Path, pauses: list[float]
+) -> None:
+    part.write_bytes(CONTENT[:1000])
+    download._State.write(part, '"one"')
+    served.resets = 1
+    downloader.fetch(wanted(served), part)
+    assert served.requests == ["bytes=1000-", "bytes=1000-"]
+    assert len(pauses) == 1
+
+
+def test_a_certificate_that_is_not_trusted_is_not_asked_for_again(
+    served: Served, downloader: Downloader, part: Path, tmp_path: Path, pauses: list[float]
+) -> None:
+    served.tls = write_self_signed(tmp_path, "localhost")
+    with serving(served):
+        said = refused(downloader, Source(f"https://localhost:{served.port}/a.tar", served.sha256), part)
+    assert "https://localhost/a.tar: its certificate is not trusted (self-signed certificate)" in said
+    assert pauses == []
+
+
 def test_a_redirect_is_followed_but_not_out_of_the_network(
     served: Served, downloader: Downloader, part: Path, tmp_path: Path
 ) -> None:
@@ -258,12 +280,14 @@ def test_an_archive_is_named_with_its_digest(url: str, sha256: str, expected: So
         ("/models/a.tar", DIGEST, "expected a URL with https, http, file"),
         ("https:///a.tar", DIGEST, "expected a URL with"),
         ("http://[bad/a", DIGEST, "MODEL_ARCHIVE is no URL"),
+        ("https://user:secret@models.test/a", DIGEST, "names a user for https://models.test/a, expected none"),
     ],
 )
 def test_an_archive_that_cannot_be_meant_is_refused(url: str, sha256: str, complaint: str) -> None:
     with pytest.raises(ModelError) as raised:
         source(url, sha256)
     assert complaint in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_what_is_secret_in_a_url_is_not_shown() -> None:

@@ -9,6 +9,7 @@ import http.client
 import json
 import logging
 import re
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -58,6 +59,8 @@ def source(url: str, sha256: str = "") -> Source:
         raise ModelError(f"MODEL_ARCHIVE is no URL ({error}), expected one with {', '.join(SCHEMES)}") from error
     if parts.scheme not in SCHEMES or not (parts.path if parts.scheme == "file" else parts.hostname):
         raise ModelError(f"MODEL_ARCHIVE is {found.shown!r}, expected a URL with {', '.join(SCHEMES)}")
+    if "@" in parts.netloc:
+        raise ModelError(f"MODEL_ARCHIVE names a user for {found.shown}, expected none: a signed URL, say")
     if len(given) != 1 or not re.fullmatch(r"[0-9a-f]{64}", found.sha256):
         said = "nothing" if not given else " and ".join(sorted(given))
         raise ModelError(f"the SHA-256 of {found.shown} is {said}, expected 64 digits in MODEL_ARCHIVE_SHA256")
@@ -116,10 +119,14 @@ class Downloader:
             if error.code in _RETRIED:
                 raise _TransferError(f"HTTP {error.code}") from error
             raise ModelError(f"{wanted.shown}: HTTP {error.code} {error.reason}, expected the archive") from error
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
+        except (http.client.HTTPException, OSError) as error:
+            reason = getattr(error, "reason", error)
             if wanted.url.startswith("file:"):
-                raise ModelError(f"{wanted.shown}: cannot be read: {getattr(error, 'reason', error)}") from error
-            raise _TransferError(f"no answer ({getattr(error, 'reason', error)})") from error
+                raise ModelError(f"{wanted.shown}: cannot be read: {reason}") from error
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                said = f"its certificate is not trusted ({reason.verify_message})"
+                raise ModelError(f"{wanted.shown}: {said}, expected an authority of SSL_CERT_FILE") from error
+            raise _TransferError(f"no answer ({reason})") from error
         with response:
             self._take(response, part, state)
 
