@@ -27,7 +27,7 @@ demo: $(STAMP)
 # some minutes). `make test CONTROL_PLANE=no` does without the last, and without Go; `make test NEMOTRON=no` without
 # torch's 6 GB.
 test: $(STAMP) $(if $(filter no,$(NEMOTRON)),,$(TORCH))
-	@hack/packages faketime nginx-light openssl postgresql prometheus
+	@hack/packages faketime nginx-light openssl pocketsphinx-testdata postgresql prometheus
 ifneq ($(CONTROL_PLANE),no)
 	@hack/go-tools etcd kube-apiserver kube-controller-manager kube-scheduler helm >/dev/null
 endif

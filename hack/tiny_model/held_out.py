@@ -22,6 +22,9 @@ DEBIAN_RECORDINGS: Final = {
     "tidigits/dhd.2934z.raw": "two nine three four zero",
 }
 
+NOISE_FACTOR: Final = 3.0
+"""What is said is louder than three times the quietest tenth of a recording."""
+
 _LINE: Final = re.compile(r"<s> (?P<text>.*?)\s*</s> \((?P<name>.*)\)")
 
 
@@ -120,9 +123,10 @@ def placed_words(count: int, seed: int = 1005) -> Iterator[tuple[Clip, tuple[Pla
 
 
 def trimmed(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    """Cut what is 40 dB or more below the loudest 10 ms from both ends."""
+    """Cut both ends where nothing is said: 40 dB or more below the loudest 10 ms, or near the recording's own noise."""
     frames = samples[: len(samples) // 160 * 160].reshape(-1, 160).astype(np.float64)
-    loud = np.flatnonzero(np.sqrt((frames**2).mean(1)) > 0.01 * np.sqrt((frames**2).mean(1).max()))
+    levels = np.sqrt((frames**2).mean(1))
+    loud = np.flatnonzero(levels > max(0.01 * levels.max(), NOISE_FACTOR * np.quantile(levels, 0.1)))
     return samples[loud[0] * 160 : (loud[-1] + 1) * 160]
 
 
