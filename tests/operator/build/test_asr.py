@@ -10,7 +10,7 @@ from streamstack_asr.engines.registry import ENGINES
 from streamstack_asr.settings import AsrSettings
 from streamstack_operator.build import asr, asr_pod
 from streamstack_operator.facts import Stack
-from streamstack_operator.model.pool import Engine
+from streamstack_operator.model.pool import Engine, Precision
 from streamstack_operator.model.spec import StreamingStackSpec
 from support.manifests import files, main_container, servers, template, variables
 from support.stack_specs import stack, stacks
@@ -42,6 +42,13 @@ def test_the_server_takes_its_environment_and_means_what_the_pool_says(environme
         assert settings.max_open_streams == pool.slot_count
         assert (settings.server_port, settings.internal_port) == (50051, 8090)
         assert settings.stop_grace_seconds == pool.stop_grace_seconds
+        if pool.engine is Engine.NEMOTRON:
+            assert settings.device == ("cuda" if pool.gpus.count else "cpu")
+            assert settings.precision == (pool.precision or Precision.AUTO).lower()
+            assert settings.chunk_ms == ("" if pool.chunk_ms is None else str(pool.chunk_ms))
+            assert settings.model_license_accepted == (pool.model_license or "")
+            assert settings.model_archive == ("" if pool.model_archive is None else pool.model_archive.url)
+            assert not settings.model_offline
         grace = template(deployment)["spec"]["terminationGracePeriodSeconds"]
         assert grace == pool.stop_grace_seconds + 30
         assert files(deployment)[settings.credential_file] == f"{made.name}-credential/credential"
