@@ -4,6 +4,7 @@ import asyncio
 import os
 from typing import Final
 
+from streamstack_asr.engines import wire
 from streamstack_asr.engines.base import (
     Emit,
     EngineDescription,
@@ -19,9 +20,8 @@ from streamstack_asr.engines.base import (
     Word,
 )
 from streamstack_asr.engines.base import Final as FinalWords
-from streamstack_asr.engines.sphinx import wire
 from streamstack_asr.engines.sphinx.pool import DECODERS_PER_WORKER, PoolWorker, WorkerPool
-from streamstack_asr.engines.sphinx.wire import Kind
+from streamstack_asr.engines.wire import Kind
 
 _CHUNK_MS: Final = 100
 _LEFT_CONTEXT_MS: Final = 500

@@ -19,8 +19,8 @@ import socket
 import sys
 import traceback
 
+from streamstack_asr.engines.sphinx.control import LARGEST_CONTROL_MESSAGE
 from streamstack_asr.engines.sphinx.decoder import Decoder, DecoderError
-from streamstack_asr.engines.sphinx.wire import LARGEST_CONTROL_MESSAGE
 from streamstack_asr.engines.sphinx.worker import serve
 from streamstack_common.process import seal
 

@@ -6,11 +6,11 @@ import logging
 import socket
 from typing import Final
 
+from streamstack_asr.engines import wire
 from streamstack_asr.engines.base import Emit, EngineError, EngineEvent, Failed, SessionStart
-from streamstack_asr.engines.sphinx import wire
-from streamstack_asr.engines.sphinx.link import WorkerLink
 from streamstack_asr.engines.sphinx.template import ForkServer
-from streamstack_asr.engines.sphinx.wire import Kind
+from streamstack_asr.engines.wire import Kind
+from streamstack_asr.engines.worker_link import WorkerLink
 
 DECODERS_PER_WORKER: Final = 4
 """Sessions a worker takes before another is forked: a core decodes 6 or 7 in real time, and 4 idle decoders that all

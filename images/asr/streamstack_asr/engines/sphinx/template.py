@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 from streamstack_asr.engines.base import EngineError
-from streamstack_asr.engines.sphinx.wire import LARGEST_CONTROL_MESSAGE
+from streamstack_asr.engines.sphinx.control import LARGEST_CONTROL_MESSAGE
 
 _MODULE: Final = "streamstack_asr.engines.sphinx.forkserver"  # by name: importing it would load pocketsphinx here
 _STOP_SECONDS: Final = 5.0

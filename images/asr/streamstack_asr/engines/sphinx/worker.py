@@ -6,11 +6,11 @@ import socket
 from collections.abc import Iterable
 from typing import Final
 
+from streamstack_asr.engines import wire
 from streamstack_asr.engines.base import Failed
-from streamstack_asr.engines.sphinx import wire
 from streamstack_asr.engines.sphinx.decoder import Decoder, DecoderError
 from streamstack_asr.engines.sphinx.recognition import Recognition
-from streamstack_asr.engines.sphinx.wire import Kind
+from streamstack_asr.engines.wire import Kind
 
 _READ_BYTES: Final = 1 << 18
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from streamstack_asr.engines.sphinx import wire
+from streamstack_asr.engines import wire
 
 _READ_BYTES: Final = 1 << 18
 
@@ -14,6 +14,7 @@ _READ_BYTES: Final = 1 << 18
 class WorkerLink:
     """Writes requests and reads frames until either side closes.
 
+    Frames sent in one turn of the event loop leave in one write: a system call for each would cost more than the rest.
     What the socket does not take waits here; the server's window of audio per session bounds it.
     """
 
@@ -38,15 +39,12 @@ class WorkerLink:
         self._loop.add_reader(connection.fileno(), self._read)
 
     def send(self, frame: bytes) -> None:
-        """Send one frame, now or when the socket takes it; dropped when the worker is gone."""
+        """Send one frame at the end of this turn of the event loop; dropped when the worker is gone."""
         if not self._open:
             return
-        waiting = bool(self._unsent)
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
         self._unsent += frame
-        if not waiting:
-            self._write()
-            if self._open and self._unsent:
-                self._loop.add_writer(self._connection.fileno(), self._write)
 
     def end(self) -> None:
         """Tell the worker to end; ``ended`` is done, and ``on_lost`` called, when it has."""
@@ -65,6 +63,12 @@ class WorkerLink:
             self._connection.close()
             self._unsent.clear()
             self.ended.set_result(None)
+
+    def _flush(self) -> None:
+        if self._open and self._unsent:
+            self._write()
+            if self._open and self._unsent:
+                self._loop.add_writer(self._connection.fileno(), self._write)
 
     def _write(self) -> None:
         try:
@@ -94,5 +98,4 @@ class WorkerLink:
     def _lose(self) -> None:
         if self._open:
             self.close()
-            # Not from within send(): its caller is in the middle of something.
-            self._loop.call_soon(self._on_lost)
+            self._on_lost()
