@@ -7,18 +7,20 @@ from devcluster.kube import Kube
 RESOURCE = "nvidia.com/gpu"
 
 
-def claim(kube: Kube, *, gpus: int) -> None:
-    """Let every schedulable node claim ``gpus`` GPUs; 0 takes the claim away.
+def claim(kube: Kube, *, gpus: int, resource: str = RESOURCE) -> None:
+    """Let every schedulable node claim ``gpus`` GPUs, or slices of them (``resource``); 0 takes the claim away.
 
     An extended resource is a node's status and nothing else; kubelet keeps what others put there
     (kubernetes.io: "Advertise Extended Resources for a Node").
     """
     for node in schedulable(kube):
-        kube.capture("patch", "node", node, "--subresource=status", "--type=merge", f"--patch={patch(gpus)}")
+        kube.capture(
+            "patch", "node", node, "--subresource=status", "--type=merge", f"--patch={patch(gpus, resource=resource)}"
+        )
 
 
 def patch(gpus: int, *, resource: str = RESOURCE) -> str:
-    """Return the merge patch of a node's status; ``resource`` may be a slice of a GPU (nvidia.com/mig-3g.40gb)."""
+    """Return the merge patch of a node's status."""
     amount = {resource: str(gpus) if gpus else None}
     return json.dumps({"status": {"capacity": amount, "allocatable": amount}})
 
