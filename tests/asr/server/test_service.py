@@ -74,7 +74,7 @@ async def test_describe_tells_what_the_server_is(running: Any) -> None:
     request = asr_pb2.DescribeRequest()
     answer = await unary(running.address, rpc.DESCRIBE, request, asr_pb2.Description, running.metadata)
     assert answer == asr_pb2.Description(
-        contract_version="1.0",
+        contract_version="1.1",
         instance_id=running.server.instance_id,
         engine="scripted",
         models=["en-default"],

@@ -3,7 +3,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamstack_common.contracts.rpc import ms_to_samples
+from streamstack_common.contracts.rpc import (
+    PROFILE_CERTAIN,
+    PROFILE_WINDOW_SAMPLES,
+    ms_to_samples,
+    samples_to_ms,
+)
 from streamstack_gateway.dialects.events import TurnSettings
 from streamstack_gateway.turns.detector import Decision, Signs, TurnDetector, end_of_turn_confidence
 
@@ -96,3 +101,52 @@ def test_confidence_is_a_probability_below_one(silence_ms: int, last_word: str, 
 @given(st.integers(0, 5_000), st.sampled_from(["mill", "the", "mill."]))
 def test_confidence_grows_with_silence(silence_ms: int, last_word: str) -> None:
     assert end_of_turn_confidence(silence_ms, last_word) <= end_of_turn_confidence(silence_ms + 100, last_word)
+
+
+def heard(windows: list[int], *, windows_a_step: int, quiet_since: list[int]) -> list[Decision]:
+    """What a detector says at the end of each ``windows_a_step`` windows; the decoder's silence is without a delay."""
+    detector = TurnDetector(SETTINGS)
+    detector.start(0)
+    said = []
+    for end in range(windows_a_step, len(windows) + 1, windows_a_step):
+        step = windows[end - windows_a_step : end]
+        signs = Signs(
+            through_sample=end * PROFILE_WINDOW_SAMPLES,
+            speech_probability=max(step) / PROFILE_CERTAIN,
+            trailing_silence_ms=samples_to_ms(quiet_since[end - 1] * PROFILE_WINDOW_SAMPLES),
+            turn_complete_probability=None,
+            spoken_ms=500,
+            last_word="mill",
+            speech_profile=bytes(step),
+        )
+        said.append(detector.observe(signs))
+    return said
+
+
+@given(windows=st.lists(st.sampled_from([0, 80, 120, 255]), min_size=48, max_size=96), steps=st.integers(2, 16))
+def test_long_steps_with_a_profile_decide_as_short_ones_do_at_the_same_place(windows: list[int], steps: int) -> None:
+    limit = SETTINGS.vad_threshold * PROFILE_CERTAIN
+    quiet_since, quiet = [], 0
+    for window in windows:
+        quiet = 0 if window >= limit else quiet + 1
+        quiet_since.append(quiet)
+    short = heard(windows, windows_a_step=1, quiet_since=quiet_since)
+    long = heard(windows, windows_a_step=steps, quiet_since=quiet_since)
+    for place, decision in enumerate(long, 1):
+        assert (decision is Decision.END) == (short[place * steps - 1] is Decision.END)
+
+
+def test_silence_at_the_end_of_a_step_counts_with_a_profile_and_not_without_one() -> None:
+    profile = bytes([255] * 4 + [0] * 13)
+    signs = Signs(
+        through_sample=17 * PROFILE_WINDOW_SAMPLES,
+        speech_probability=1.0,
+        trailing_silence_ms=416,
+        turn_complete_probability=None,
+        spoken_ms=500,
+        last_word="mill",
+    )
+    for given_profile, decision in ((profile, Decision.END), (b"", Decision.CONTINUE)):
+        detector = TurnDetector(SETTINGS)
+        detector.start(0)
+        assert detector.observe(replace(signs, speech_profile=given_profile)) is decision

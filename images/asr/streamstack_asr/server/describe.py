@@ -31,6 +31,9 @@ def description(engine: EngineDescription, slots: Slots, instance_id: str) -> as
             batch=engine.batch,
             turn_complete=engine.turn_complete,
         ),
+        model=engine.model,
+        device=engine.device,
+        precision=engine.precision,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from streamstack_asr.engines.base import Final, Hypothesis, TurnEnded, Word
 from streamstack_common.contracts import asr_pb2
+from streamstack_common.contracts.rpc import PROFILE_CERTAIN
 
 
 class _Words(Protocol):
@@ -36,6 +37,8 @@ def hypothesis(number: int, attempt: int, event: Hypothesis) -> bytes:
     if event.language:
         message.language = event.language
         message.language_confidence = event.language_confidence
+    if event.speech_profile:
+        message.speech_profile = bytes([round(PROFILE_CERTAIN * window) for window in event.speech_profile])
     return piece.SerializeToString()
 
 

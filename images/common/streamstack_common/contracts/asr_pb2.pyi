@@ -168,7 +168,7 @@ class Refused(_message.Message):
     def __init__(self, reason: _Optional[_Union[Refused.Reason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Hypothesis(_message.Message):
-    __slots__ = ("turn_id", "attempt", "through_sample", "stable_through_sample", "words_before", "words", "speech_probability", "trailing_silence_ms", "turn_complete_probability", "language", "language_confidence")
+    __slots__ = ("turn_id", "attempt", "through_sample", "stable_through_sample", "words_before", "words", "speech_probability", "trailing_silence_ms", "turn_complete_probability", "language", "language_confidence", "speech_profile")
     TURN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     THROUGH_SAMPLE_FIELD_NUMBER: _ClassVar[int]
@@ -180,6 +180,7 @@ class Hypothesis(_message.Message):
     TURN_COMPLETE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_PROFILE_FIELD_NUMBER: _ClassVar[int]
     turn_id: int
     attempt: int
     through_sample: int
@@ -191,7 +192,8 @@ class Hypothesis(_message.Message):
     turn_complete_probability: float
     language: str
     language_confidence: float
-    def __init__(self, turn_id: _Optional[int] = ..., attempt: _Optional[int] = ..., through_sample: _Optional[int] = ..., stable_through_sample: _Optional[int] = ..., words_before: _Optional[int] = ..., words: _Optional[_Iterable[_Union[Word, _Mapping]]] = ..., speech_probability: _Optional[float] = ..., trailing_silence_ms: _Optional[int] = ..., turn_complete_probability: _Optional[float] = ..., language: _Optional[str] = ..., language_confidence: _Optional[float] = ...) -> None: ...
+    speech_profile: bytes
+    def __init__(self, turn_id: _Optional[int] = ..., attempt: _Optional[int] = ..., through_sample: _Optional[int] = ..., stable_through_sample: _Optional[int] = ..., words_before: _Optional[int] = ..., words: _Optional[_Iterable[_Union[Word, _Mapping]]] = ..., speech_probability: _Optional[float] = ..., trailing_silence_ms: _Optional[int] = ..., turn_complete_probability: _Optional[float] = ..., language: _Optional[str] = ..., language_confidence: _Optional[float] = ..., speech_profile: _Optional[bytes] = ...) -> None: ...
 
 class Word(_message.Message):
     __slots__ = ("text", "start_sample", "end_sample", "confidence", "is_final")
@@ -288,7 +290,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Description(_message.Message):
-    __slots__ = ("contract_version", "instance_id", "engine", "models", "slots", "free_slots", "left_context_ms", "chunk_ms", "window_ms", "capabilities")
+    __slots__ = ("contract_version", "instance_id", "engine", "models", "slots", "free_slots", "left_context_ms", "chunk_ms", "window_ms", "capabilities", "model", "device", "precision")
     CONTRACT_VERSION_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
@@ -299,6 +301,9 @@ class Description(_message.Message):
     CHUNK_MS_FIELD_NUMBER: _ClassVar[int]
     WINDOW_MS_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     contract_version: str
     instance_id: str
     engine: str
@@ -309,7 +314,10 @@ class Description(_message.Message):
     chunk_ms: int
     window_ms: int
     capabilities: Capabilities
-    def __init__(self, contract_version: _Optional[str] = ..., instance_id: _Optional[str] = ..., engine: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., slots: _Optional[int] = ..., free_slots: _Optional[int] = ..., left_context_ms: _Optional[int] = ..., chunk_ms: _Optional[int] = ..., window_ms: _Optional[int] = ..., capabilities: _Optional[_Union[Capabilities, _Mapping]] = ...) -> None: ...
+    model: str
+    device: str
+    precision: str
+    def __init__(self, contract_version: _Optional[str] = ..., instance_id: _Optional[str] = ..., engine: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., slots: _Optional[int] = ..., free_slots: _Optional[int] = ..., left_context_ms: _Optional[int] = ..., chunk_ms: _Optional[int] = ..., window_ms: _Optional[int] = ..., capabilities: _Optional[_Union[Capabilities, _Mapping]] = ..., model: _Optional[str] = ..., device: _Optional[str] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class Capabilities(_message.Message):
     __slots__ = ("languages", "word_times", "word_confidence", "keyterms", "punctuation", "batch", "turn_complete")

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-CONTRACT_VERSION: Final = "1.0"
+CONTRACT_VERSION: Final = "1.1"
 
 LINK: Final = "/streamstack.asr.v1.Recognizer/Link"
 TRANSCRIBE: Final = "/streamstack.asr.v1.Recognizer/Transcribe"
@@ -16,6 +16,12 @@ BYTES_PER_SAMPLE: Final = 2
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 """Audio in one link message; gRPC's own default limit is 4 MB and exceeding it kills all sessions of the link."""
+
+PROFILE_WINDOW_SAMPLES: Final = 512
+"""Audio of one byte of ``Hypothesis.speech_profile``: 32 ms."""
+
+PROFILE_CERTAIN: Final = 255
+"""The byte that means a probability of 1."""
 
 HEARTBEAT_SECONDS: Final = 0.25
 MISSED_HEARTBEATS: Final = 8

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from streamstack_common.contracts.rpc import samples_to_ms
+from streamstack_common.contracts.rpc import PROFILE_CERTAIN, PROFILE_WINDOW_SAMPLES, samples_to_ms
 from streamstack_gateway.dialects.events import TurnSettings
 
 MINIMUM_SPEECH_MS: Final = 80
@@ -116,7 +116,7 @@ class Decision(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What a hypothesis says about the end of the turn."""
+    """What a hypothesis says about the end of the turn; without a ``speech_profile`` the step counts as a whole."""
 
     through_sample: int
     speech_probability: float
@@ -124,6 +124,7 @@ class Signs:
     turn_complete_probability: float | None
     spoken_ms: int
     last_word: str
+    speech_profile: bytes = b""
 
 
 class TurnDetector:
@@ -146,10 +147,10 @@ class TurnDetector:
     def observe(self, signs: Signs) -> Decision:
         """Take news of the open turn; PAUSE comes once per pause."""
         settings = self.settings
-        speaking = signs.speech_probability >= settings.vad_threshold
-        if speaking:
-            self._last_speech_sample = signs.through_sample
-        silence_ms = self._silence_ms(signs, speaking=speaking)
+        spoken_until = _spoken_until(signs, settings.vad_threshold)
+        if spoken_until is not None:
+            self._last_speech_sample = max(self._last_speech_sample, spoken_until)
+        silence_ms = self._silence_ms(signs, speaking=spoken_until == signs.through_sample)
         self.confidence = end_of_turn_confidence(
             silence_ms, signs.last_word, turn_complete_probability=signs.turn_complete_probability
         )
@@ -175,6 +176,20 @@ class TurnDetector:
             return max(0, signs.trailing_silence_ms - NOISE_GUARD_MS)
         quiet_ms = samples_to_ms(max(0, signs.through_sample - self._last_speech_sample))
         return min(quiet_ms, signs.trailing_silence_ms + AGREEMENT_MS)
+
+
+def _spoken_until(signs: Signs, threshold: float) -> int | None:
+    """Where the last speech of a step ended, None without any; its end when that is not known more exactly.
+
+    A step of the engine may be half a second long, and the silence at its end counts.
+    """
+    if signs.speech_probability < threshold:
+        return None
+    profile = signs.speech_profile
+    for quiet, probability in enumerate(reversed(profile)):
+        if probability >= threshold * PROFILE_CERTAIN:
+            return signs.through_sample - quiet * PROFILE_WINDOW_SAMPLES
+    return signs.through_sample
 
 
 def end_of_turn_confidence(silence_ms: int, last_word: str, *, turn_complete_probability: float | None = None) -> float:

@@ -50,6 +50,7 @@ class OpenTurn:
                 complete,
                 spoken_ms,
                 last[-1].text if last else "",
+                message.speech_profile,
             )
         )
         return changed, decision
