@@ -33,13 +33,14 @@ INSTALL = (
 
 def main() -> int:
     """Make the environment; pip's own status when it fails."""
+    if PINS.exists():
+        OWN_TORCH.write_text(own_torch(PINS.read_text(), os.environ.get("TORCH_SHA256", "")))
     venv.create(TOOLS, with_pip=True)
     venv.create(VENV, with_pip=False, symlinks=True)
     wheels = ("--no-index", f"--find-links={WHEELHOUSE}") if any(WHEELHOUSE.glob("*.whl")) else ()
     status = _install(REQUIREMENTS, *wheels)
     if status == 0 and PINS.exists():
         index = os.environ.get("TORCH_INDEX", "")
-        OWN_TORCH.write_text(own_torch(PINS.read_text(), os.environ.get("TORCH_SHA256", "")))
         status = _install(OWN_TORCH, *((f"--index-url={index}",) if index else wheels))
     if status == 0:
         _tidy()
