@@ -46,6 +46,16 @@ def die_with_parent() -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
+def die_at_once_with(parent: int) -> None:
+    """Have the kernel end this process with SIGKILL when the thread of ``parent`` that started it ends (prctl(2)).
+
+    For a process that is a part of another service and has nothing to finish without it.
+    """
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # gone before this call
+        signal.raise_signal(signal.SIGKILL)
+
+
 def _nobody_reads(pipe: int) -> bool:
     """Whether the reading end of a pipe is closed (poll(2), POLLERR): its reader ended, however long ago."""
     poll = select.poll()

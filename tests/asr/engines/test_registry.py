@@ -8,7 +8,7 @@ from streamstack_asr.engines.options import EngineOptions
 
 
 def test_an_unknown_engine_is_refused_with_the_known_names() -> None:
-    with pytest.raises(EngineError, match="unknown engine 'whisper': expected one of null, scripted, sphinx"):
+    with pytest.raises(EngineError, match="unknown engine 'whisper': expected one of nemotron, null, scripted, sphinx"):
         registry.create("whisper", EngineOptions(models=("m",)))
 
 
@@ -21,8 +21,3 @@ def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch: pytest.Mon
 def test_an_engine_knows_the_models_it_was_made_for() -> None:
     engine = registry.create("scripted", EngineOptions(models=("a", "b")))
     assert (engine.describe().engine, engine.describe().models) == ("scripted", ("a", "b"))
-
-
-def test_an_engine_of_a_later_version_is_named_as_such() -> None:
-    with pytest.raises(EngineError, match="engine 'nemotron' is not in this version"):
-        registry.create("nemotron", EngineOptions(models=("en-default",)))

@@ -20,12 +20,11 @@ class _Source(NamedTuple):
 
 ENGINES: Final = {
     "sphinx": _Source("streamstack_asr.engines.sphinx", "sphinx"),
+    "nemotron": _Source("streamstack_asr.engines.nemotron", "nemotron"),
     "scripted": _Source("streamstack_asr.engines.scripted", "asr"),
     "null": _Source("streamstack_asr.engines.null", "asr"),
 }
 """Engine name -> module and the extra of the ``streamstack`` distribution that brings its libraries."""
-
-PLANNED: Final = frozenset({"nemotron"})
 
 
 def create(name: str, options: EngineOptions) -> AsrEngine:
@@ -34,8 +33,6 @@ def create(name: str, options: EngineOptions) -> AsrEngine:
     Raises EngineError when the name is unknown, the engine is not installed or cannot be had with these options.
     """
     source = ENGINES.get(name)
-    if name in PLANNED:
-        raise EngineError(f"engine {name!r} is not in this version: expected one of {', '.join(sorted(ENGINES))}")
     if source is None:
         raise EngineError(f"unknown engine {name!r}: expected one of {', '.join(sorted(ENGINES))}")
     try:

@@ -10,8 +10,8 @@ from typing import Final
 
 from streamstack_asr.engines.base import EngineError
 
-MAX_TERMS: Final = 100
-"""As many key terms as a session may name (the protocol's ``keyterms_prompt``)."""
+MAX_TERMS: Final = 200
+"""The 100 that a session may name (the protocol's ``keyterms_prompt``), each as it is and with a capital."""
 MAX_EDGES: Final = 1_024
 """Tokens of all terms together, prefixes shared: what the tables of one slot hold."""
 
