@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 
 from streamstack_asr.engines import registry
+from streamstack_asr.engines.base import AsrEngine
 from streamstack_asr.server.run import AsrServer
 from streamstack_asr.settings import AsrSettings
 from streamstack_common.credential import Credential
@@ -39,7 +40,7 @@ def start_server(tmp_path: Path) -> StartServer:
     @asynccontextmanager
     async def start(
         *,
-        engine: str = "scripted",
+        engine: str | AsrEngine = "scripted",
         models: str = "en-default",
         slots: int = 4,
         stop_grace_seconds: float = 0.0,
@@ -51,13 +52,13 @@ def start_server(tmp_path: Path) -> StartServer:
             server_port=0,
             internal_port=0,
             max_open_streams=slots,
-            engine=engine,
+            engine=engine if isinstance(engine, str) else "null",
             models=models,
             stop_grace_seconds=stop_grace_seconds,
             revision="r1",
             credential_file=str(path),
         )
-        made = registry.create(engine, settings.engine_options)
+        made = registry.create(engine, settings.engine_options) if isinstance(engine, str) else engine
         server = AsrServer(settings, made, Credential(path))
         await server.listen()
         if warm:

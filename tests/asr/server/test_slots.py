@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from streamstack_asr.engines.base import EngineCondition
 from streamstack_asr.server.slots import (
     FULL,
     NOT_ACCEPTING,
@@ -31,6 +32,21 @@ def test_nothing_is_accepted_before_the_server_is_warm() -> None:
     slots = Slots(total=2, models=("a",))
     assert not slots.accepting
     assert refusal(slots) == NOT_ACCEPTING
+
+
+@pytest.mark.parametrize("condition", [EngineCondition.OVERLOADED, EngineCondition.DOWN])
+def test_nothing_is_accepted_while_the_engine_is_not_well(condition: EngineCondition) -> None:
+    slots = warm()
+    lease = slots.take("a")
+    heard: list[bool] = []
+    slots.subscribe(lambda: heard.append(slots.accepting))
+    slots.engine_changed(condition)
+    with pytest.raises(NoSlotError, match=f"the engine {condition.value}"):
+        slots.take("a")
+    assert (slots.in_use, slots.free) == (1, 1)
+    slots.engine_changed(EngineCondition.WELL)
+    slots.release(lease)
+    assert heard == [False, True, True]
 
 
 def test_a_full_server_refuses_and_counts_it_for_the_model() -> None:

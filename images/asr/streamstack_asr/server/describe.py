@@ -37,18 +37,23 @@ def description(engine: EngineDescription, slots: Slots, instance_id: str) -> as
     )
 
 
-def status_source(engine: EngineDescription, slots: Slots, instance_id: str) -> Callable[[], bytes]:
-    """Make the function that writes one link's statuses, each with the next sequence number, as pieces."""
-    status = asr_pb2.ServerStatus(
-        instance_id=instance_id,
-        slots=slots.total,
-        left_context_ms=engine.left_context_ms,
-        chunk_ms=engine.chunk_ms,
-        window_ms=engine.window_ms,
-        models=engine.models,
-    )
+def status_source(describe: Callable[[], EngineDescription], slots: Slots, instance_id: str) -> Callable[[], bytes]:
+    """Make the function that writes one link's statuses, each with the next sequence number, as pieces.
+
+    A link may be older than the engine's start, and an engine knows itself in full only then.
+    """
+    status = asr_pb2.ServerStatus(instance_id=instance_id, slots=slots.total)
+    told: EngineDescription | None = None
 
     def piece() -> bytes:
+        nonlocal told
+        engine = describe()
+        if engine is not told:
+            told = engine
+            status.left_context_ms = engine.left_context_ms
+            status.chunk_ms = engine.chunk_ms
+            status.window_ms = engine.window_ms
+            status.models[:] = engine.models
         status.sequence += 1
         status.free_slots = slots.free
         status.accepting = slots.accepting

@@ -52,7 +52,7 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self._status_timer: asyncio.TimerHandle | None = None
         self._status_at = 0.0
-        self._make_status = status_source(shared.engine.describe(), shared.slots, shared.instance_id)
+        self._make_status = status_source(shared.engine.describe, shared.slots, shared.instance_id)
         self.outbox = Outbox(wake=self._wake, status=self._status, max_backlog_bytes=max_backlog_bytes)
         self.sessions = LinkSessions(shared, self.outbox)
 
