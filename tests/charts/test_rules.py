@@ -1,16 +1,21 @@
-"""The alerts of license and usage, asked of Prometheus' own promtool: when each fires, what it says, and when not."""
+"""The alerts, asked of Prometheus' own promtool: when each fires, what it says, and when not."""
 
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
+from streamstack_asr.engines.nemotron.metrics import fleet_metrics
+from streamstack_asr.server.metrics import PREFIX
 from support.authority_process import authority_process
 from support.gateway_process import gateway_process
 from support.helm import OPERATOR, Helm, of_kind, one
@@ -49,6 +54,8 @@ RESTARTS = 'kube_pod_container_status_restarts_total{container="license-proxy"}'
 ADMITS = "streamstack_gateway_license_admits"
 RECORDS, OLDEST = "streamstack_usage_backlog_records", "streamstack_usage_backlog_oldest_seconds"
 UNSENT = "streamstack_gateway_usage_oldest_unsent_seconds"
+OVERLOADED, WORKERS = "streamstack_asr_workers_overloaded", "streamstack_asr_workers"
+DIED = "streamstack_asr_worker_restarts_total"
 LEFT, ROOM = "kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"
 CLAIM = {"namespace": "calls", "persistentvolumeclaim": "journal-demo-license-proxy-1"}
 OTHER_CLAIM = {"namespace": "calls", "persistentvolumeclaim": "models"}
@@ -170,6 +177,30 @@ CASES = {
     "reports that no proxy takes": Case(
         "StreamstackGatewayUsageUnsent", {UNSENT: "420x5"}, "1m", "usage in pod-0 waits for a license proxy: 7m 0s"
     ),
+    "words that come late": Case(
+        "StreamstackAsrOverloaded",
+        {OVERLOADED: "0 1x10"},
+        "4m",
+        "speech recognition in pod-0 does not keep up with its sessions",
+    ),
+    "a stutter": Case("StreamstackAsrOverloaded", {OVERLOADED: "0 1 1 0x5"}, "5m"),
+    "workers that die": Case(
+        "StreamstackAsrWorkersDie",
+        {DIED: "0x30 1x10 2x10 3x10"},
+        "60m",
+        "pod-0 started 3 workers in an hour for ones that died",
+    ),
+    "a worker that died once": Case("StreamstackAsrWorkersDie", {DIED: "4x30 5x30"}, "60m"),
+    "no worker": Case("StreamstackAsrNoWorker", {WORKERS: "0x10"}, "5m", "pod-0 has no worker that recognises speech"),
+    "a worker that starts": Case("StreamstackAsrNoWorker", {WORKERS: "0 0 1x10"}, "7m"),
+    "a server that crashes": Case(
+        "StreamstackAsrRestarts",
+        {RESTARTS.replace("license-proxy", "asr"): "0x30 1x10 2x10 3x10"},
+        "60m",
+        "calls/pod-0 was restarted 3 times in an hour",
+        own={"container": "asr"},
+    ),
+    "a server's neighbour that crashes": Case("StreamstackAsrRestarts", {RESTARTS: "0x30 1x10 2x10 3x10"}, "60m"),
     "reports that wait for the next try": Case("StreamstackGatewayUsageUnsent", {UNSENT: "300x5"}, "5m"),
 }
 
@@ -219,6 +250,18 @@ def test_every_alert_is_seen_to_fire_and_to_keep_silent() -> None:
     assert {case.alert for case in CASES.values() if case.summary is None} == ALERTS.keys()
 
 
+def engines_own() -> str:
+    """What a server on GPUs says of its workers, as it is scraped."""
+
+    class Engine(Collector):
+        def collect(self) -> Iterable[Metric]:
+            return fleet_metrics(PREFIX, sessions=0, slots=1, serving=1, overloaded=0, restarts=0)
+
+    registry = CollectorRegistry()
+    registry.register(Engine())
+    return generate_latest(registry).decode()
+
+
 async def test_the_services_export_every_series_that_the_rules_ask_for(tmp_path: Path) -> None:
     async with authority_process(tmp_path) as authority:
         issued = await authority.issue()
@@ -228,7 +271,7 @@ async def test_the_services_export_every_series_that_the_rules_ask_for(tmp_path:
         ):
             await gateway.announced()
             texts = [(await proxy.get("/metrics"))[1], (await gateway.internal("/metrics"))[1]]
-    exported = {name for text in texts for name in SERIES.findall(text)}
+    exported = {name for text in (*texts, engines_own()) for name in SERIES.findall(text)}
     asked = {name for rule in ALERTS.values() for name in SERIES.findall(str(rule["expr"]))}
     assert len(asked) > 8
     assert asked - exported == set()

@@ -82,20 +82,27 @@ class Blueprint:
     budget: Callable[[str], Manifest]
 
     def again(self, revision: str, rendering: Rendering) -> Rendered | None:
-        """Return a revision as it was made, None when the spec asks for another one by now."""
-        try:
-            made = self.make(rendering)
-        except UnknownRendererError:
-            # A newer operator made it, and this one cannot tell whether the spec still asks for it.
-            return None
-        return made if made.revision == revision else None
+        """Return a revision as it was made, None when the spec asks for another one by now.
+
+        What a status says of how it was made may be a guess, from when it was found without one: it is of whichever
+        renderer makes it.
+        """
+        versions = dict.fromkeys((rendering.version, *sorted(RENDERERS, reverse=True)))
+        tries = (self._made(rendering.model_copy(update={"version": version})) for version in versions)
+        return next((made for made in tries if made is not None and made.revision == revision), None)
 
     def origin(self, revision: str, deployment: Manifest) -> Rendering:
         """Return how a Deployment was made that no status knows; a guess only where the spec asks for another one."""
         guess = apparent_rendering(deployment)
-        versions = sorted(RENDERERS, reverse=True)
-        tries = [self.newest, *(guess.model_copy(update={"version": version}) for version in versions)]
-        return next((each for each in tries if self.again(revision, each)), guess)
+        made = self.again(revision, self.newest) or self.again(revision, guess)
+        return guess if made is None else made.rendering
+
+    def _made(self, rendering: Rendering) -> Rendered | None:
+        try:
+            return self.make(rendering)
+        except UnknownRendererError:
+            # A newer operator made it, and this one cannot tell whether the spec still asks for it.
+            return None
 
 
 def apparent_rendering(deployment: Manifest) -> Rendering:
