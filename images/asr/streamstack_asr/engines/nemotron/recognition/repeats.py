@@ -51,11 +51,15 @@ class Repeats:
 
 
 def _same(word: Word, expected: Word, *, cut: int) -> bool:
-    if abs(word.start_sample - expected.start_sample) <= TOLERANCE_SAMPLES and _spoken(word) == _spoken(expected):
-        return True
-    # Heard differently with the audio behind it; it cannot be another word at the same time.
-    middle = (word.start_sample + word.end_sample) // 2
-    return word.start_sample < cut and expected.start_sample <= middle < expected.end_sample
+    if abs(word.start_sample - expected.start_sample) <= TOLERANCE_SAMPLES:
+        now, then = _spoken(word), _spoken(expected)
+        # The cut may have gone through it: then only its beginning was heard.
+        if now == then or (word.start_sample <= cut + FRAME_SAMPLES and now.startswith(then)):
+            return True
+    # Heard differently with the audio behind it: it cannot be another word at the same time.
+    common = min(word.end_sample, expected.end_sample) - max(word.start_sample, expected.start_sample)
+    shorter = min(word.end_sample - word.start_sample, expected.end_sample - expected.start_sample)
+    return word.start_sample < cut and 2 * common >= shorter
 
 
 def _spoken(word: Word) -> str:
