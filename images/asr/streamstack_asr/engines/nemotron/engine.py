@@ -72,8 +72,9 @@ class NemotronEngine:
         self._store = StoreSettings.of(options)
         self._description = setup.unstarted(options)
         self._facts: ModelFacts | None = None
-        self._fleet = fleet or Fleet()
-        self._fleet.changed = self._look
+        self.fleet = fleet or Fleet()
+        """Its workers."""
+        self.fleet.changed = self._look
         self._condition = EngineCondition.WELL
         self._listeners: list[Callable[[], None]] = []
         self._totals = Totals()
@@ -87,7 +88,7 @@ class NemotronEngine:
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """Process ids of the workers that serve."""
-        return tuple(worker.pid for worker in self._fleet.serving)
+        return tuple(worker.pid for worker in self.fleet.serving)
 
     def watch(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after every change of ``condition``."""
@@ -95,15 +96,15 @@ class NemotronEngine:
 
     def metrics(self, prefix: str) -> Iterator[Metric]:
         """Steps, waits and batches of all workers, the workers themselves, and the GPUs where there are any."""
-        workers = self._fleet.serving
-        yield from self._totals.metrics(prefix, [worker.report for worker in self._fleet.workers])
+        workers = self.fleet.serving
+        yield from self._totals.metrics(prefix, [worker.report for worker in self.fleet.workers])
         yield from fleet_metrics(
             prefix,
             sessions=sum(len(worker.sessions) for worker in workers),
             slots=sum(worker.capacity for worker in workers),
             serving=len(workers),
             overloaded=sum(worker.overloaded for worker in workers),
-            restarts=self._fleet.restarts,
+            restarts=self.fleet.restarts,
         )
         yield from self._gpus.metrics(prefix)
 
@@ -122,8 +123,8 @@ class NemotronEngine:
         model = await locate_apart(self._store)
         planned = await asyncio.to_thread(setup.plan, self._options, model)
         self._facts = model.facts
-        await self._fleet.start(planned.workers, ended=lambda worker: self._totals.keep(worker.report))
-        about = self._fleet.workers[0].about
+        await self.fleet.start(planned.workers, ended=lambda worker: self._totals.keep(worker.report))
+        about = self.fleet.workers[0].about
         self._description = replace(
             planned.description, device=about.get("device", ""), precision=about.get("precision", "")
         )
@@ -136,7 +137,7 @@ class NemotronEngine:
         if self._facts is None:
             raise EngineError("the nemotron engine is not running: expected start() before")
         languages.prompt_of(start.config.language, self._facts)
-        worker, number = self._fleet.place(start, emit)
+        worker, number = self.fleet.place(start, emit)
         return NemotronSession(worker, number, self._facts)
 
     async def transcribe(self, pcm: bytes, config: SessionConfig) -> Transcript:
@@ -168,11 +169,11 @@ class NemotronEngine:
 
     async def stop(self) -> None:
         """End every session and worker; idempotent."""
-        await self._fleet.stop()
+        await self.fleet.stop()
         self._gpus.stop()
 
     def _look(self) -> None:
-        now = self._fleet.condition
+        now = self.fleet.condition
         if now is not self._condition:
             self._condition = now
             for listener in self._listeners:

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """A process from its start to its end; ``changed`` is called when it serves, fails, or its load changes."""
+    """A process from its start to its end; ``changed`` is called when it serves or fails, or its slots or load change."""
 
     def __init__(
         self,
@@ -81,6 +81,7 @@ class Worker:
         number = next(self._numbers)
         self.sessions[number] = emit
         self.send(Kind.OPEN, number, wire.encode_start(start))
+        self._changed()
         return number
 
     def send(self, kind: Kind, session: int, payload: bytes = b"") -> None:
@@ -91,6 +92,7 @@ class Worker:
         """Forget a session; idempotent."""
         if self.sessions.pop(session, None) is not None:
             self.send(Kind.CLOSE, session)
+            self._changed()
 
     def end(self) -> None:
         """Forget the sessions and have the process end."""
@@ -127,6 +129,7 @@ class Worker:
         event = wire.decode_event(frame)
         if isinstance(event, Failed):
             del self.sessions[frame.session]
+            self._changed()
         emit(event)
 
     def _look(self) -> None:

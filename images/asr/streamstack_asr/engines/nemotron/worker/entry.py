@@ -9,8 +9,8 @@ SIGKILL, when the server dies.
 import gc
 import signal
 import socket
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from streamstack_asr.engines import wire
 from streamstack_asr.engines.base import EngineError
@@ -20,12 +20,12 @@ from streamstack_asr.engines.nemotron.worker.serving import Serving
 from streamstack_asr.engines.wire import Kind
 from streamstack_common import process
 
-_READ_BYTES = 1 << 16
+_READ_BYTES: Final = 1 << 16
 
 
-def main(assemble: Callable[[WorkerConfig], Machinery]) -> None:
+def main(assemble: Callable[[WorkerConfig], Machinery], arguments: Sequence[str]) -> None:
     """Be a worker with what ``assemble`` makes of the server's configuration, until the server is gone."""
-    descriptor, server = (int(argument) for argument in sys.argv[1:3])
+    descriptor, server = map(int, arguments)
     process.seal()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
