@@ -32,7 +32,8 @@ TEN_OF_CLUBS, FOUR_THREE_OF_CLUBS = "ten of clubs", "four three of clubs"
 
 def pcm_of(name: str, folder: Path = CARDS) -> bytes:
     with wave.open(str(folder / f"{name}.wav")) as recording:
-        return recording.readframes(recording.getnframes())
+        pcm: bytes = recording.readframes(recording.getnframes())
+    return pcm
 
 
 def engine_of(**options: Any) -> NemotronEngine:

@@ -21,8 +21,8 @@ from support.waiting import eventually
 WELL, OVERLOADED, DOWN = EngineCondition.WELL, EngineCondition.OVERLOADED, EngineCondition.DOWN
 
 
-def opened(engine: NemotronEngine, listener: Listener, **config: str) -> NemotronSession:
-    return engine.open(SessionStart("s", "en-default", 0, 1, 0, SessionConfig(**config)), listener)
+def opened(engine: NemotronEngine, listener: Listener) -> NemotronSession:
+    return engine.open(SessionStart("s", "en-default", 0, 1, 0, SessionConfig()), listener)
 
 
 async def hear(engine: NemotronEngine, frames: list[int]) -> Listener:
