@@ -34,6 +34,12 @@ def reference(docker: Docker) -> str:
     named = product_images.reference(IMAGE)
     if docker.image_id(named) is None:
         pytest.skip(f"{named} is not here: `hack/images build {IMAGE}` makes it, which takes gigabytes and minutes")
+    label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
+    made_of = docker.capture("image", "inspect", "--format", label, named).strip()
+    if made_of != product_images.revision(product_images.IMAGES[IMAGE].sources, product_images.ROOT):
+        pytest.skip(
+            f"{named} is of another revision, {made_of}: `hack/images build {IMAGE}` makes the one of this tree"
+        )
     return named
 
 
