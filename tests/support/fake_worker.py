@@ -1,10 +1,12 @@
 """The process of a worker with the fake model. Arguments: options as JSON, the socket's descriptor, the server's pid.
 
 ``cannot`` names a file: while it is there, the worker cannot serve, and says so with what it holds. ``dies`` names one
-while which is there it dies before it serves. ``step_seconds`` is what a step takes.
+while which is there it dies before it serves. ``step_seconds`` is what a step takes, and ``says`` a line for
+the log.
 """
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -25,6 +27,8 @@ def assemble(config: WorkerConfig) -> Machinery:
         raise EngineError(cannot.read_text())
     if dies.exists():
         os._exit(7)
+    if "says" in options:
+        logging.getLogger("fake").warning(options["says"])
     return fake_slots.assemble(config, step_seconds=options.get("step_seconds", 0.0))
 
 

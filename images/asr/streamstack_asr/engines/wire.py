@@ -6,6 +6,7 @@ in every step of every session, JSON for the rest. Nothing in it can make the re
 
 import enum
 import json
+import logging
 import struct
 from typing import Final, NamedTuple
 
@@ -38,6 +39,7 @@ class Kind(enum.IntEnum):
     FAILED = 9
     UNABLE = 12  # instead of HELLO: why it cannot serve, as text; the worker ends
     BEAT = 13  # it is alive; its payload the engine's own
+    LOG = 14  # a line for the server's log, as JSON
 
 
 _KINDS: Final = {int(kind): kind for kind in Kind}
@@ -111,6 +113,17 @@ def decode_config(payload: bytes) -> SessionConfig:
     """The configuration of an UPDATE."""
     keyterms, language, formatted = json.loads(payload)
     return SessionConfig(tuple(keyterms), language, formatted)
+
+
+def encode_log(record: logging.LogRecord) -> bytes:
+    """Payload of LOG."""
+    return json.dumps([record.name, record.levelno, record.getMessage()]).encode()
+
+
+def decode_log(payload: bytes) -> tuple[str, int, str]:
+    """Logger, level and message of a LOG."""
+    name, level, message = json.loads(payload)
+    return name, level, message
 
 
 def encode_turn(turn_id: int, through_sample: int) -> bytes:

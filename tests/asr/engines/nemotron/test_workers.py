@@ -69,6 +69,24 @@ def loads(engine: NemotronEngine) -> list[int]:
     return sorted(len(worker.sessions) for worker in engine.fleet.workers)
 
 
+async def test_an_overloaded_worker_is_spared_while_another_is_not() -> None:
+    async with running(workers=2, slots=4) as engine:
+        busy, idle = engine.fleet.workers
+        busy.report = {"overloaded": True}
+        assert engine.fleet.condition is WELL
+        opened(engine, Listener())
+        opened(engine, Listener())
+        assert (len(busy.sessions), len(idle.sessions)) == (0, 2)
+
+
+async def test_what_a_worker_logs_is_in_the_servers_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        async with running(says="the tables hold no more") as engine:
+            [record] = [record for record in caplog.records if record.message == "the tables hold no more"]
+            assert (record.levelno, record.name) == (logging.WARNING, "fake")
+            assert record.__dict__["worker"] == engine.worker_pids[0]
+
+
 async def test_a_killed_worker_fails_its_own_sessions_and_is_replaced() -> None:
     async with running(workers=2, slots=2) as engine:
         lost, kept = Listener(), Listener()

@@ -1,8 +1,10 @@
 """The engine behind the interface: the server's half, which holds no model and imports no torch."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Final
 
 from prometheus_client.metrics_core import Metric
 
@@ -14,7 +16,6 @@ from streamstack_asr.engines.base import (
     EngineError,
     EngineEvent,
     Failed,
-    Final,
     Hypothesis,
     SessionConfig,
     SessionStart,
@@ -22,7 +23,9 @@ from streamstack_asr.engines.base import (
     TurnEnded,
     Word,
 )
+from streamstack_asr.engines.base import Final as FinalWords
 from streamstack_asr.engines.nemotron import languages, setup
+from streamstack_asr.engines.nemotron.config import chunk_ms_of
 from streamstack_asr.engines.nemotron.facts import ModelFacts
 from streamstack_asr.engines.nemotron.fleet import Fleet
 from streamstack_asr.engines.nemotron.gpu_metrics import GpuMonitor
@@ -32,7 +35,9 @@ from streamstack_asr.engines.nemotron.workers import Worker
 from streamstack_asr.engines.options import EngineOptions
 from streamstack_asr.engines.wire import Kind
 
-_BYTES_PER_SAMPLE = 2
+_BYTES_PER_SAMPLE: Final = 2
+
+_log = logging.getLogger(__name__)
 
 
 class NemotronSession:
@@ -128,6 +133,12 @@ class NemotronEngine:
         self._description = replace(
             planned.description, device=about.get("device", ""), precision=about.get("precision", "")
         )
+        chunks = planned.workers[0].config.lookaheads.items()
+        _log.info(
+            "model %s on %s in %s, %d workers, chunks: %s",
+            *(model.name, self._description.device, self._description.precision, len(planned.workers)),
+            ", ".join(f"{name} {chunk_ms_of(frames)} ms" for name, frames in chunks),
+        )
         if planned.workers[0].config.device == "cuda":
             self._gpus.start()
         self._look()
@@ -149,7 +160,7 @@ class NemotronEngine:
         def collect(event: EngineEvent) -> None:
             nonlocal language
             match event:
-                case Hypothesis() | Final():
+                case Hypothesis() | FinalWords():
                     del words[event.words_before :]
                     words.extend(word for word in event.words if word.is_final)
                     language = event.language or language

@@ -85,10 +85,13 @@ class Fleet:
         if not workers:
             return
         for worker in workers:
-            worker.end()
+            if worker.serves:
+                worker.end()
+            else:
+                worker.kill()  # it would load to its end before it saw that nobody wants it
         await asyncio.wait([worker.ended for worker in workers], timeout=_END_SECONDS)
         for worker in workers:
-            worker.kill()  # in the middle of loading, or of a step that does not end
+            worker.kill()  # in the middle of a step that does not end
         await asyncio.wait([worker.ended for worker in workers])
 
     def place(self, start: SessionStart, emit: Emit) -> tuple[Worker, int]:

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """A process from its start to its end; ``changed`` is called when it serves or fails, or its slots or load change."""
+    """A process from start to end; ``changed`` is called when it serves or fails, or its slots or load change."""
 
     def __init__(
         self,
@@ -119,6 +119,9 @@ class Worker:
                 self._changed()
             case Kind.UNABLE:
                 self.running.set_exception(EngineError(frame.payload.decode()))
+            case Kind.LOG:
+                name, level, message = wire.decode_log(frame.payload)
+                logging.getLogger(name).log(level, message, extra={"worker": self.pid})
             case _:
                 self._hand_on(frame)
 
@@ -147,9 +150,7 @@ class Worker:
             self._timer.cancel()
         self.kill()
         if not self.running.done():
-            self.running.set_exception(
-                EngineError(f"worker {self.pid} died before it served; its log says why")
-            )
+            self.running.set_exception(EngineError(f"worker {self.pid} died before it served; its log says why"))
         sessions, self.sessions = self.sessions, {}
         event: EngineEvent = Failed(f"the worker process that decoded this session died (pid {self.pid})")
         for emit in sessions.values():

@@ -1,5 +1,6 @@
 from collections import defaultdict
-from dataclasses import dataclass, field
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -30,11 +31,13 @@ class Bench:
     spare_slots: int = 2
     now_ms: float = 0.0
     step_ms: float = 10.0
+    aside: Executor | None = None
     events: dict[int, list[EngineEvent]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         self.parts = FakeMachinery(FakeModel(self.slots, spare_slots=self.spare_slots))
         machinery = self.parts.made(slots=self.slots, lookaheads={"en": self.lookahead, "fast": 0})
+        machinery = replace(machinery, aside=self.aside)
         self.desk = Desk(machinery, lambda number, event: self.events[number].append(event))
 
     @property
@@ -219,6 +222,22 @@ def test_a_session_that_closes_amid_its_flush_gives_its_slot_and_copy_back() -> 
     bench.end_turn(3, 1, FRAME)
     bench.run()
     assert bench.words(3) == [("w3", 0)]
+
+
+def test_a_detector_aside_hears_the_same() -> None:
+    """On a GPU it works in a thread of its own while the model steps."""
+    heard = []
+    with ThreadPoolExecutor(1) as thread:
+        for aside in (None, thread):
+            bench = Bench(lookahead=1, aside=aside)
+            for number in (1, 2):
+                bench.open(number)
+                bench.push(number, marked([number] * 7))
+            bench.end_turn(1, 1, 7 * FRAME)
+            bench.run()
+            heard.append(dict(bench.events))
+    assert heard[0] == heard[1]
+    assert heard[0][1]
 
 
 def test_a_slot_that_is_used_again_starts_afresh() -> None:

@@ -27,9 +27,11 @@ def assemble(config: WorkerConfig) -> Machinery:
     """Load and warm up. Raises EngineError: ModelError, GpuError."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: nothing is fetched by this process
     import torch
+    import transformers
 
     from streamstack_asr.engines.nemotron.model.slot_model import SlotModel
 
+    transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(config.threads)
     on_gpu = config.device == "cuda"
     if on_gpu:

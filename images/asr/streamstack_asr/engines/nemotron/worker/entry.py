@@ -7,6 +7,7 @@ SIGKILL, when the server dies.
 """
 
 import gc
+import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -31,10 +32,23 @@ def main(assemble: Callable[[WorkerConfig], Machinery], arguments: Sequence[str]
         signal.signal(number, signal.SIG_IGN)
     process.die_at_once_with(server)
     with socket.socket(fileno=descriptor) as connection:
+        logging.basicConfig(handlers=[_ToServer(connection)], level=logging.INFO)
         try:
             _serve(connection, assemble)
         except (BrokenPipeError, ConnectionResetError):
             return  # the server closed its end while this one was writing
+
+
+class _ToServer(logging.Handler):
+    """Log lines leave by the socket: the server knows how they are wanted. Only the loop's thread logs."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one line."""
+        self._connection.sendall(wire.encode(Kind.LOG, 0, wire.encode_log(record)))
 
 
 def _serve(connection: socket.socket, assemble: Callable[[WorkerConfig], Machinery]) -> None:

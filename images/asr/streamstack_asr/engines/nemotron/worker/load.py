@@ -1,8 +1,8 @@
 """What a worker counts of its own work, and whether it is more than it can do. Pure.
 
-A chunk waits from when its audio is whole to when its step begins. Sessions are owed twice real time and no more: audio
-that comes in a burst (a replay, a recording) is due as if it came at that pace, else every hand-over would look like
-overload.
+A chunk waits from when its audio is whole to when its step begins. Sessions are owed real time and no more: audio that
+comes in a burst (a replay, a recording) is due as if it came at that pace, else every hand-over and every file sent at
+once would look like overload.
 """
 
 from bisect import bisect_left
@@ -10,8 +10,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-PACE: Final = 2.0
-"""How much faster than real time a session may be to count as waiting."""
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256)
 
@@ -20,8 +18,8 @@ SPANS: Final = 5
 """The share of late chunks is that of the last 5 s: enough for some hundred chunks, short for who is turned away."""
 LATE_SHARE: Final = 0.05
 """A 95th percentile above one chunk is what makes a worker overloaded; it is well again below half a chunk."""
-LEAST_LATE: Final = 3
-"""So that a single late chunk of a few sessions decides nothing."""
+LEAST_LATE: Final = 5
+"""So that a stall of the machine, which makes a chunk or two of a few sessions late, decides nothing."""
 
 
 @dataclass(slots=True)

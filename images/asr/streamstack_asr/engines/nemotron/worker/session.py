@@ -9,7 +9,6 @@ import numpy as np
 from streamstack_asr.engines.base import EngineEvent, SessionStart
 from streamstack_asr.engines.nemotron.facts import FRAME_SAMPLES, SAMPLE_RATE
 from streamstack_asr.engines.nemotron.recognition.tokens import Step, Token
-from streamstack_asr.engines.nemotron.worker.load import PACE
 from streamstack_asr.engines.nemotron.worker.machinery import Recogniser, RowResult, Samples
 
 _BYTES: Final = 2
@@ -95,7 +94,7 @@ class Session:
         self._pushed += len(pcm) // _BYTES
         while self._pushed >= self._whole:
             self._whole += self.place.step_samples
-            pace = self._dues[-1] + self.chunk_ms / PACE if self._dues else now_ms
+            pace = self._dues[-1] + self.chunk_ms if self._dues else now_ms
             self._dues.append(max(now_ms, pace))
 
     def end_turn(self, turn_id: int, through_sample: int) -> list[EngineEvent]:
