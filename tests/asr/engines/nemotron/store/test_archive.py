@@ -185,8 +185,8 @@ def test_whatever_a_file_is_called_it_lies_within_the_folder_or_is_refused(
     archive = tar(base / "archive", {name: b"x"})
     try:
         unpack(archive, folder)
-    except (ModelError, IsADirectoryError):
+    except ModelError:
         return
     assert [path for path in base.rglob("*") if path.is_file() and not path.is_relative_to(folder)] == [archive]
     assert len(unpacked(folder)) == 1
-    assert ".." not in PurePosixPath(name).parts
+    assert ".." not in PurePosixPath(name.partition("\0")[0]).parts  # a name in a tar ends there

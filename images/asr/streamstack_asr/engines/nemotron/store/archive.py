@@ -4,10 +4,12 @@ The archive's SHA-256 has been checked, so it is what somebody meant; that someb
 packed links that lead elsewhere on another machine.
 """
 
+import errno
 import gzip
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -33,7 +35,7 @@ class Bounds:
 BOUNDS: Final = Bounds()
 _BROKEN: Final = (
     tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error,
-    EOFError, ValueError, RuntimeError,
+    EOFError, OverflowError, ValueError, RuntimeError, struct.error,
 )  # fmt: skip
 """What the standard library raises for archives that are none, end early, or are packed in a way it does not know."""
 _LONGEST_NAME: Final = 255  # of one part of a path, on Linux
@@ -64,6 +66,11 @@ def unpack(archive: Path, folder: Path, *, bounds: Bounds = BOUNDS) -> None:
                 if member.content is not None:
                     size_bytes += _write(archive, member, path, left=bounds.size_bytes - size_bytes)
     except _BROKEN as error:
+        raise ModelError(f"{archive.name}: cannot be unpacked ({error}), expected a whole tar or zip") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # A damaged zip leads to before its own beginning.
         raise ModelError(f"{archive.name}: cannot be unpacked ({error}), expected a whole tar or zip") from error
     for path in sorted(made, reverse=True):
         files.sync_folder(path)
