@@ -1,3 +1,4 @@
+import importlib.util
 import sys
 
 import pytest
@@ -21,3 +22,9 @@ def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch: pytest.Mon
 def test_an_engine_knows_the_models_it_was_made_for() -> None:
     engine = registry.create("scripted", EngineOptions(models=("a", "b")))
     assert (engine.describe().engine, engine.describe().models) == ("scripted", ("a", "b"))
+
+
+def test_an_engine_whose_libraries_are_in_another_image_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(EngineError, match=r"engine 'nemotron' is not installed here .* extra 'nemotron'"):
+        registry.create("nemotron", EngineOptions(models=("a",)))

@@ -37,10 +37,9 @@ def create(name: str, options: EngineOptions) -> AsrEngine:
         raise EngineError(f"unknown engine {name!r}: expected one of {', '.join(sorted(ENGINES))}")
     try:
         module = importlib.import_module(source.module)
+        return cast(Callable[[EngineOptions], AsrEngine], module.create)(options)
     except ModuleNotFoundError as error:
         raise EngineError(
             f"engine {name!r} is not installed here (no module {error.name}): "
             f"install the distribution with its extra {source.extra!r}"
         ) from error
-    factory = cast(Callable[[EngineOptions], AsrEngine], module.create)
-    return factory(options)
