@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import re
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +18,15 @@ READY_SECONDS_WITH_A_MODEL: Final = 900.0
 
 _MODEL_SETTINGS: Final = frozenset({"MODEL_DIR", "MODEL_ARCHIVE"})
 _LIBRARY: Final = "torch"
+_NAME: Final = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w][\w.-]*)?", re.ASCII)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the choice of an engine."""
     add = parser.add_argument
     add("--engine", default="sphinx", help="sphinx (default), nemotron, scripted or null")
-    add("--model", type=Path, metavar="DIR", help="folder with the model's weights, for an engine that needs one")
+    add("--model", type=_model, metavar="DIR",
+        help="folder with the model's weights, for an engine that needs one; or its name, OWNER/MODEL, in MODEL_STORE")  # fmt: skip
     add("--device", choices=DEVICES, help="where the model runs; a GPU if there is one unless given")
     add("--precision", choices=PRECISIONS, help="of the model's numbers; the device's best unless given")
     add("--chunk-ms", type=positive, metavar="N", help="audio the model takes at a time; the model's own unless given")
@@ -42,7 +45,7 @@ def check(options: StackOptions) -> None:
     if options.engine not in ENGINES_WITH_A_MODEL:
         return
     if options.model is not None:
-        _check_folder(options.model)
+        _check_model(options.model)
     elif not any(setting.service == ASR and setting.name in _MODEL_SETTINGS for setting in options.settings):
         raise OptionsError(f"--model: engine {options.engine} needs a folder with a model's weights")
     if importlib.util.find_spec(_LIBRARY) is None:
@@ -52,13 +55,21 @@ def check(options: StackOptions) -> None:
         )
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise OptionsError(f"--model: {folder} is no folder: expected one with a model's weights")
-    missing = [name for name, there in (("config.json", "config.json"), ("weights", "*.safetensors"))
-               if next(folder.glob(there), None) is None]  # fmt: skip
+def _model(text: str) -> Path:
+    """Take a folder wherever a server is started; a name stays one."""
+    path = Path(text)
+    return path.absolute() if path.exists() else path
+
+
+def _check_model(model: Path) -> None:
+    """Raise OptionsError where neither a model's folder nor a name can be meant; the server looks closer."""
+    if not model.exists() and _NAME.fullmatch(str(model)):
+        return
+    if not model.is_dir():
+        raise OptionsError(f"--model: {model} is no folder: expected one with a model's weights, or OWNER/MODEL")
+    missing = [name for name in ("config.json", "*.safetensors") if next(model.glob(name), None) is None]
     if missing:
         raise OptionsError(
-            f"--model: {folder} holds no {' and no '.join(missing)}: expected a model's folder, "
-            "with config.json and *.safetensors"
+            f"--model: {model} holds no {' and no '.join(missing)}: expected a model's folder, "
+            "with its configuration and its weights"
         )

@@ -150,7 +150,7 @@ def asr(options: StackOptions, folder: RunFolder, environ: Mapping[str, str]) ->
         "INTERNAL_PORT": "0",
         "ENGINE": options.engine,
         "MODELS": MODEL,
-        "MODEL_DIR": None if options.model is None else options.model.absolute(),
+        "MODEL_DIR": options.model,
         "DEVICE": options.device,
         "PRECISION": options.precision,
         "CHUNK_MS": options.chunk_ms,
