@@ -58,7 +58,7 @@ def hear(
     while waiting or live:
         for _ in range(min(BEGINNING_A_STEP, len(waiting), len(free))):
             number, slot = waiting.pop(), free.pop(0)
-            model.reset(slot, lookahead=lookahead)
+            model.reset(slot)
             model.set_keyterms(slot, terms[number] if terms else ())
             live[slot] = _Session(number, in_steps(clips[number], lookahead))
         _step(model, live, lookahead)

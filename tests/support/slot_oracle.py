@@ -19,11 +19,15 @@ LOOKAHEADS = (0, 1, 3, 6)
 
 @dataclass(frozen=True)
 class Heard:
-    """One stream by transformers: features [frames, bins], what the joint takes [frames, size], (token, frame)."""
+    """One stream by transformers: features [frames, bins], what the joint takes [frames, size], (token, frame).
+
+    ``margin`` is by how much the closest choice of a token was won.
+    """
 
     features: Any
     encoded: Any
     tokens: list[tuple[int, int]]
+    margin: float
 
 
 def random_model(architecture: str = ENGLISH, *, talkative: bool = True) -> Any:
@@ -37,7 +41,7 @@ def random_model(architecture: str = ENGLISH, *, talkative: bool = True) -> Any:
     torch.manual_seed(0)
     encoder = transformers.NemotronAsrStreamingEncoderConfig(
         hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=96, subsampling_conv_channels=16,
-        num_mel_bins=80, sliding_window=29, scale_input=False, convolution_bias=True, attention_bias=True,
+        num_mel_bins=80, sliding_window=28, scale_input=False, convolution_bias=True, attention_bias=True,
     ).to_dict()  # fmt: skip
     sizes = {"vocab_size": 30, "blank_token_id": 29, "decoder_hidden_size": 32, "encoder_config": encoder}
     if architecture == MULTILINGUAL:
@@ -145,11 +149,11 @@ def hear(loaded_model: Any, pcm: NDArray[np.int16], lookahead: int, *, prompt: i
             kept = {"cache": out.cache, "padding_cache": out.padding_cache}
             encoded.append(out.pooler_output[0])
         frames = torch.cat(encoded)
-        return Heard(whole[0], frames, greedy(model, frames))
+        return Heard(whole[0], frames, *greedy(model, frames))
 
 
-def greedy(model: Any, frames: Any) -> list[tuple[int, int]]:
-    """The plain loop: emit until blank or the limit, then the next frame."""
+def greedy(model: Any, frames: Any) -> tuple[list[tuple[int, int]], float]:
+    """The plain loop: emit until blank or the limit, then the next frame. Tokens, and the closest choice's margin."""
     import torch
 
     blank = model.config.blank_token_id
@@ -159,16 +163,18 @@ def greedy(model: Any, frames: Any) -> list[tuple[int, int]]:
         return model.decoder.decoder_projector(out)[:, 0], state
 
     output, state = predict(blank, None)
-    found = []
+    found, margin = [], float("inf")
     for number, frame in enumerate(frames):
         for _ in range(model.config.max_symbols_per_step):
             logits = model.joint(encoder_hidden_states=frame[None], decoder_hidden_states=output)
+            best, second = logits[0].topk(2).values.tolist()
+            margin = min(margin, best - second)
             token = int(logits.argmax(-1))
             if token == blank:
                 break
             found.append((token, number))
             output, state = predict(token, state)
-    return found
+    return found, margin
 
 
 class Stream:

@@ -1,10 +1,13 @@
 """Key terms as a prefix tree over tokens, and the tables that the decoder reads it from. Pure.
 
 A tree is a list of edges: from a state, by a token, to a state. State 0 is the root, where every term begins; a
-decoder that is inside a term may go on in it or begin another one.
+decoder that is inside a term may go on in it or begin another one. What it has heard may also be the beginning of
+another term (the end of "new york" begins "york city"): a state has the edges of the longest
+such beginning too, as in the automaton of Aho and Corasick.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +21,10 @@ MAX_EDGES: Final = 1_024
 FIRST_BONUS: Final = 1.5
 STEP_BONUS: Final = 0.75
 LARGEST_BONUS: Final = 4.0
-"""Added to a token's log-probability: more the deeper it lies, since more of the term has been heard by then."""
+"""Added to a token's log-probability: more the deeper it lies, since more of the term has been heard by then. Only the
+next token of a term has it, so a term that breaks off keeps no advantage."""
+MOST_BLANK: Final = 0.95
+"""Where blank is likelier than this, nothing was said, and no term is favoured: it would be inserted."""
 
 
 class KeytermError(EngineError):
@@ -48,20 +54,48 @@ def build(terms: Iterable[tuple[int, ...]]) -> KeytermTree:
     if len(known) > MAX_TERMS:
         raise KeytermError(f"{len(known)} key terms: expected at most {MAX_TERMS}")
     edges: dict[tuple[int, int], int] = {}
-    bonuses: list[float] = []
+    bonus_of: dict[int, float] = {}
     for term in known:
         state = 0
         for depth, token in enumerate(term):
-            target = edges.get((state, token))
-            if target is None:
-                target = edges[state, token] = len(edges) + 1
-                bonuses.append(min(FIRST_BONUS + STEP_BONUS * depth, LARGEST_BONUS))
+            target = edges.setdefault((state, token), len(edges) + 1)
+            bonus_of[target] = min(FIRST_BONUS + STEP_BONUS * depth, LARGEST_BONUS)
             state = target
     if len(edges) > MAX_EDGES:
         raise KeytermError(f"key terms of {len(edges)} tokens in all: expected at most {MAX_EDGES}")
+    whole = [*edges.items(), *_inherited(edges)][:MAX_EDGES]
     return KeytermTree(
-        sources=tuple(source for source, _ in edges),
-        tokens=tuple(token for _, token in edges),
-        targets=tuple(edges.values()),
-        bonuses=tuple(bonuses),
+        sources=tuple(source for (source, _), _ in whole),
+        tokens=tuple(token for (_, token), _ in whole),
+        targets=tuple(target for _, target in whole),
+        bonuses=tuple(bonus_of[target] for _, target in whole),
     )
+
+
+def _inherited(edges: Mapping[tuple[int, int], int]) -> list[tuple[tuple[int, int], int]]:
+    """Edges that a state has because the end of what it stands for begins another term; those near the root first."""
+    onward: dict[int, dict[int, int]] = {}
+    for (source, token), target in edges.items():
+        onward.setdefault(source, {})[token] = target
+    shorter = {0: 0}
+    found: list[tuple[tuple[int, int], int]] = []
+    waiting = deque([0])
+    while waiting:
+        state = waiting.popleft()
+        own = onward.get(state, {})
+        if shorter[state]:
+            more = {token: to for token, to in onward.get(shorter[state], {}).items() if token not in own}
+            found += [((state, token), target) for token, target in more.items()]
+            onward[state] = own | more
+        for token, target in own.items():
+            shorter[target] = _longest_end(edges, shorter, state, token) if state else 0
+            waiting.append(target)
+    return found
+
+
+def _longest_end(edges: Mapping[tuple[int, int], int], shorter: Mapping[int, int], state: int, token: int) -> int:
+    """Return the state of the longest beginning of a term that ends what ``state`` and ``token`` stand for."""
+    end = shorter[state]
+    while end and (end, token) not in edges:
+        end = shorter[end]
+    return edges.get((end, token), 0)

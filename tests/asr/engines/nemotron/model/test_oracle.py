@@ -1,5 +1,6 @@
 """The engine's slots give what transformers' own streaming gives, stream by stream."""
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from support import tiny_model
 
 pytestmark = pytest.mark.nemotron
 
-STREAMS = 5
+STREAMS = 4
+CLEAR = 0.01
+"""A margin that fp32 does not lose to another order of adding up: a tie may be decided either way, also by chance."""
 TOLERANCE = 2e-5
 """Of what the encoder gives, numbers of about one: fp32 adds up differently in a batch."""
 
@@ -25,12 +28,17 @@ def random_model() -> Any:
 
 @pytest.fixture(scope="module")
 def streams(random_model: Any) -> dict[int, list[tuple[Any, oracle.Heard]]]:
-    """By lookahead: recordings of different lengths, and what transformers makes of them."""
-    recordings = [oracle.noise(3.0 + 0.7 * number, seed=number) for number in range(STREAMS)]
-    return {
-        lookahead: [(pcm, oracle.hear(random_model, pcm, lookahead)) for pcm in recordings]
-        for lookahead in oracle.LOOKAHEADS
-    }
+    """By lookahead: recordings of different lengths, and what transformers makes of them, without a tie in it."""
+    found: dict[int, list[tuple[Any, oracle.Heard]]] = {}
+    for lookahead in oracle.LOOKAHEADS:
+        tried = (
+            (pcm, oracle.hear(random_model, pcm, lookahead))
+            for seed in range(60)
+            for pcm in [oracle.noise(2.0 + 0.6 * (seed % STREAMS), seed=seed)]
+        )
+        found[lookahead] = list(islice((one for one in tried if one[1].margin > CLEAR), STREAMS))
+        assert len(found[lookahead]) == STREAMS
+    return found
 
 
 def slot_model(loaded: Any, **more: Any) -> Any:
@@ -106,9 +114,9 @@ def shared_slots(random_model: Any) -> Any:
 
 
 def test_a_random_model_says_enough_to_compare(streams: Any) -> None:
-    for heard in (heard for of_one in streams.values() for _, heard in of_one):
-        assert len(heard.tokens) > 5
-        assert len({token for token, _ in heard.tokens}) > 3
+    whole = [heard.tokens for of_one in streams.values() for _, heard in of_one]
+    assert min(map(len, whole)) > 5
+    assert len({token for tokens in whole for token, _ in tokens}) > 6
 
 
 def test_padded_batches_over_fixed_buffers_give_the_same_tokens(random_model: Any, streams: Any) -> None:
@@ -129,7 +137,11 @@ def test_languages_mix_in_one_batch_of_the_multilingual_model() -> None:
     loaded = oracle.loaded(oracle.random_model(MULTILINGUAL), MULTILINGUAL)
     model = slot_model(loaded)
     prompts = [0, 9, 101]
-    recordings = [oracle.noise(3.0, seed=7)] * len(prompts)
+    tried = (oracle.noise(3.0, seed=seed) for seed in range(60))
+    clear = (
+        one for one in tried if all(oracle.hear(loaded, one, 1, prompt=prompt).margin > CLEAR for prompt in prompts)
+    )
+    recordings = [next(clear)] * len(prompts)
     running = [oracle.Stream(pcm, model.lanes[1]) for pcm in recordings]
     for slot, prompt in enumerate(prompts):
         model.set_prompt(slot, prompt)

@@ -1,10 +1,11 @@
 """Every slot's key terms in tensors of fixed addresses, and what they add to the decoder's scores."""
 
+import math
 from typing import NamedTuple
 
 import torch
 
-from streamstack_asr.engines.nemotron.keyterms import MAX_EDGES, KeytermTree
+from streamstack_asr.engines.nemotron.keyterms import MAX_EDGES, MOST_BLANK, KeytermTree
 
 NO_TOKEN = -1
 
@@ -21,13 +22,14 @@ class Edges(NamedTuple):
         """Which edges go on from ``states`` [rows], and which begin a term: both [rows, edges]."""
         return self.sources == states[:, None], self.sources == 0
 
-    def biased(self, scores: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        """Scores [rows, vocabulary] with the bonus of every token that goes on in a term or begins one.
+    def biased(self, scores: torch.Tensor, states: torch.Tensor, *, blank: int) -> torch.Tensor:
+        """Log-probabilities [rows, vocabulary] with the bonus of every token that goes on in a term or begins one.
 
-        A token that does both has the larger bonus, not both.
+        A token that does both has the larger bonus, not both. Where ``blank`` is all but certain none has one.
         """
         going_on, beginning = self.favoured(states)
-        bonus = torch.where(going_on | beginning, self.bonuses, 0.0)
+        said = scores[:, blank, None] < math.log(MOST_BLANK)
+        bonus = torch.where((going_on | beginning) & said, self.bonuses, 0.0)
         best = torch.zeros_like(scores).scatter_reduce(1, self.tokens.clamp(min=0), bonus, "amax")
         return scores + best
 
@@ -73,7 +75,11 @@ class KeytermPools:
         if source in self._used:
             self._used[target] = self._used[source]
 
-    def any_of(self, slots: "list[int]") -> bool:
+    def bytes_per_slot(self) -> int:
+        """Memory of one slot."""
+        return sum(table[0].numel() * table.element_size() for table in self._whole)
+
+    def any_of(self, slots: list[int]) -> bool:
         """Tell whether any of these slots has terms."""
         return any(slot in self._used for slot in slots)
 

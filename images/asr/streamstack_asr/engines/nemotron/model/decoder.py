@@ -5,15 +5,29 @@ to do idles through the rest, and one that needs more iterations than a call has
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
+from torch.nn import functional
 
 from streamstack_asr.engines.nemotron.model.biasing import KeytermPools
 from streamstack_asr.engines.nemotron.model.pools import Pools
 
 SPARE_ITERATIONS: Final = 6
 """Beyond one a frame: a call emits as many tokens. More than that in one step is rare."""
+
+
+class Head(NamedTuple):
+    """The joint's last layer in fp32, [vocabulary, size] and [vocabulary]; all lanes share it."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    @classmethod
+    def of(cls, model: Any) -> "Head":
+        """Take it from transformers' model."""
+        head = model.joint.head
+        return cls(head.weight.float(), head.bias.float())
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +46,13 @@ class Progress:
 class DecoderStep:
     """The decoder of steps of ``frames`` encoder frames."""
 
-    def __init__(self, model: Any, pools: Pools, terms: KeytermPools, *, frames: int) -> None:
+    def __init__(self, model: Any, pools: Pools, terms: KeytermPools, *, head: Head, frames: int) -> None:
         self._model = model
         self._pools = pools
         self._terms = terms
         self._blank: int = model.config.blank_token_id
         self._most_symbols: int = model.config.max_symbols_per_step
+        self._head = head
         self.frames = frames
         self.iterations = frames + SPARE_ITERATIONS
 
@@ -62,14 +77,14 @@ class DecoderStep:
         for _ in range(self.iterations):
             active = frame < self.frames
             here = frame.clamp(max=self.frames - 1)
-            logits = self._model.joint(encoder_hidden_states=encoded[rows, here], decoder_hidden_states=output)
-            log_probabilities = logits.float().log_softmax(-1)
-            choice = log_probabilities if edges is None else edges.biased(log_probabilities, term)
+            log_probabilities = self._log_probabilities(encoded[rows, here], output)
+            choice = log_probabilities if edges is None else edges.biased(log_probabilities, term, blank=self._blank)
             token = choice.argmax(-1)
-            emit = active & (token != self._blank)
+            score = log_probabilities.gather(1, token[:, None])[:, 0]
+            emit = active & (token != self._blank) & score.isfinite()  # NaN says nothing, it does not babble
             tokens.append(torch.where(emit, token, -1))
             frames.append(here)
-            scores.append(log_probabilities.gather(1, token[:, None])[:, 0])
+            scores.append(score)
             posterior = log_probabilities[:, self._blank].exp()
             blanks = blanks.scatter(1, here[:, None], torch.where(active, posterior, blanks[rows, here])[:, None])
             hidden, cell, output = self._predict(token, emit, hidden, cell, output)
@@ -87,6 +102,11 @@ class DecoderStep:
         pools.keyterm.index_copy_(0, slots, term)
         columns = [torch.stack(part, 1).float() for part in (tokens, frames, scores)]
         return torch.cat([*columns, blanks, frame[:, None].float()], dim=1)
+
+    def _log_probabilities(self, encoded: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+        """Of every token [rows, vocabulary], in fp32 from the last product on: bf16 leaves ties."""
+        joined = self._model.joint.activation(encoded + predicted).float()
+        return functional.linear(joined, *self._head).log_softmax(-1)
 
     def _predict(
         self, token: torch.Tensor, emit: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor, output: torch.Tensor

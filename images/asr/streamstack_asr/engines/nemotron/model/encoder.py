@@ -52,7 +52,8 @@ class EncoderStep:
     def _projected(self, slots: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         projector = getattr(self._model, "prompt_projector", None)
         if projector is not None:
-            prompts = functional.one_hot(self._pools.prompt[slots], self._model.config.num_prompts).to(x.dtype)
+            known = torch.arange(self._model.config.num_prompts, device=x.device)
+            prompts = (self._pools.prompt[slots][:, None] == known).to(x.dtype)
             x = projector(torch.cat([x, prompts[:, None].expand(-1, x.shape[1], -1)], dim=-1))
         projected: torch.Tensor = self._model.encoder_projector(x)
         return projected

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from streamstack_asr.engines.nemotron import keyterms
 from streamstack_asr.engines.nemotron.facts import ModelError, ModelFacts
 from streamstack_asr.engines.nemotron.model.biasing import KeytermPools
-from streamstack_asr.engines.nemotron.model.decoder import DecoderStep, predicted
+from streamstack_asr.engines.nemotron.model.decoder import DecoderStep, Head, predicted
 from streamstack_asr.engines.nemotron.model.encoder import EncoderStep
 from streamstack_asr.engines.nemotron.model.features import LogMel
 from streamstack_asr.engines.nemotron.model.graphs import CapturedStep
@@ -73,8 +73,9 @@ class SlotModel:
             self._terms = KeytermPools(slots=slots + SPARE_SLOTS + 1, device=self.device)
             self._features = LogMel(loaded.extractor, self.device)
             self._encoders = {one: EncoderStep(model, self._pools, lane) for one, lane in self.lanes.items()}
+            head = Head.of(model)
             self._decoders = {
-                one: DecoderStep(model, self._pools, self._terms, frames=lane.frames)
+                one: DecoderStep(model, self._pools, self._terms, head=head, frames=lane.frames)
                 for one, lane in self.lanes.items()
             }
             self._start = self._predictor_start(model)
@@ -101,7 +102,7 @@ class SlotModel:
     @property
     def bytes_per_slot(self) -> int:
         """Memory that a slot takes of the device."""
-        return self._pools.bytes_per_slot()
+        return self._pools.bytes_per_slot() + self._terms.bytes_per_slot()
 
     @torch.inference_mode()
     def warm_up(self) -> None:
@@ -189,6 +190,7 @@ class SlotModel:
                 decoder=self._decoders[lookahead],
             )
             if self.device.type == "cuda":
+                plain.load(np.full(rows, self._pad_slot), np.zeros((rows, plain.lane.step_samples), np.int16))
                 step = CapturedStep(plain, self._graph_memory)
             self._steps[lookahead, rows] = step
         return step

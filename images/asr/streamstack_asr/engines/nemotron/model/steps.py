@@ -29,7 +29,7 @@ class Step:
         device = pools.audio.device
         pinned = device.type == "cuda"
         self.rows = rows
-        self._lane = lane
+        self.lane = lane
         self._pools = pools
         self._features = features
         self._encoder = encoder
