@@ -25,8 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the choice of an engine."""
     add = parser.add_argument
     add("--engine", default="sphinx", help="sphinx (default), nemotron, scripted or null")
-    add("--model", type=_model, metavar="DIR",
-        help="folder with the model's weights, for an engine that needs one; or its name, OWNER/MODEL, in MODEL_STORE")  # fmt: skip
+    add("--model", type=_model, metavar="DIR", help="folder with the model's weights, or its name in MODEL_STORE")
     add("--device", choices=DEVICES, help="where the model runs; a GPU if there is one unless given")
     add("--precision", choices=PRECISIONS, help="of the model's numbers; the device's best unless given")
     add("--chunk-ms", type=positive, metavar="N", help="audio the model takes at a time; the model's own unless given")

@@ -85,7 +85,6 @@ async def test_a_killed_server_ends_its_links_at_once(tmp_path: Path) -> None:
     ("flags", "code", "said"),
     [
         (("--engine", "whisper"), 1, "unknown engine 'whisper'"),
-        (("--engine", "nemotron"), 1, "engine 'nemotron' is not in this version"),
         (("--engine", "null", "--max-open-streams", "0"), 2, "--max-open-streams / MAX_OPEN_STREAMS"),
         (("--engine", "null", "--models", "a,,b"), 2, "--models / MODELS"),
         (("--engine", "null", "--credential-file", "nowhere"), 2, "credential file nowhere"),

@@ -60,7 +60,7 @@ def test_what_is_no_model_is_refused(model: Path, tmp_path: Path) -> None:
 
 def test_without_torch_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(OptionsError, match="nemotron is not installed here .no module torch.: `make nemotron`"):
+    with pytest.raises(OptionsError, match=r"nemotron is not installed here .no module torch.: `make nemotron`"):
         engine_arguments.check(StackOptions(engine="nemotron", model=model))
     engine_arguments.check(StackOptions(engine="sphinx"))
 

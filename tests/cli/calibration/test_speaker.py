@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamstack_cli.calibration.speaker import Speaker, Speech, spread
@@ -17,6 +17,7 @@ def speaker(number: int = 1, *, chunk: int = CHUNK, turn_chunks: int = 0, pcm: b
     return Speaker(number, Speech(pcm, chunk_samples=chunk), chunk_samples=chunk, turn_chunks=turn_chunks)
 
 
+@settings(deadline=None)
 @given(number=st.integers(1, 5000), samples=st.integers(1, 9000), chunk=st.integers(1, 20_000), count=st.integers(1, 9))
 def test_what_is_spoken_is_the_recording_again_and_again_without_a_gap(
     number: int, samples: int, chunk: int, count: int
