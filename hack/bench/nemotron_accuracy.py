@@ -31,12 +31,12 @@ def word_error_rates(listener: Listener, sets: dict[str, list[Clip]], steps_ms: 
 def keyterms(listener: Listener, known: dict[str, list[Clip]], step_ms: int) -> None:
     spoken = withheld(4)
     clips = [clip for _, clip in spoken]
-    ways = {
+    ways: dict[str, list[tuple[tuple[int, ...], ...]]] = {
         "without key terms": [()] * len(clips),
         "the word alone": [listener.text.terms([word]) for word, _ in spoken],
         f"all {len(WITHHELD)} words": [listener.text.terms(WITHHELD)] * len(clips),
         "100 terms, the word among them": [
-            listener.text.terms(dict.fromkeys((word, *irrelevant(99, seed=7)))) for word, _ in spoken
+            listener.text.terms(list(dict.fromkeys((word, *irrelevant(99, seed=7))))) for word, _ in spoken
         ],
     }
     print(f"withheld words, {len(clips)} clips of {len(WITHHELD)} words, at {step_ms} ms: recall")

@@ -77,7 +77,8 @@ def random_model(architecture: str, device: torch.device, precision: str) -> Loa
 
 def timed(work: Callable[[], Any], device: torch.device, *, seconds: float) -> tuple[list[float], float | None]:
     """Times of ``work`` in ms for about ``seconds``, at least five, and the device's mean share of one in ms."""
-    times, on_device = [], []
+    times: list[float] = []
+    on_device: list[float] = []
     deadline = time.perf_counter() + seconds
     while len(times) < 5 or time.perf_counter() < deadline:
         if device.type == "cuda":
