@@ -18,9 +18,9 @@ MAX_TERMS: Final = 200
 MAX_EDGES: Final = 1_024
 """Tokens of all terms together, prefixes shared: what the tables of one slot hold."""
 
-FIRST_BONUS: Final = 1.5
-STEP_BONUS: Final = 0.75
-LARGEST_BONUS: Final = 4.0
+FIRST_BONUS: Final = 0.3
+STEP_BONUS: Final = 0.6
+LARGEST_BONUS: Final = 3.0
 """Added to a token's log-probability: more the deeper it lies, since more of the term has been heard by then. Only the
 next token of a term has it, so a term that breaks off keeps no advantage."""
 MOST_BLANK: Final = 0.95
