@@ -150,3 +150,16 @@ def test_silence_at_the_end_of_a_step_counts_with_a_profile_and_not_without_one(
         detector = TurnDetector(SETTINGS)
         detector.start(0)
         assert detector.observe(replace(signs, speech_profile=given_profile)) is decision
+
+
+def test_pauses_are_found_in_audio_that_is_gone_through_again_for_the_next_turn() -> None:
+    detector = TurnDetector(SETTINGS)
+    detector.start(0)
+    steps = [(1_000, 1.0, 0), (1_500, 0.0, 500)]
+    signs = [
+        Signs(ms_to_samples(at_ms), speech, silence_ms, None, 500, "mill", bytes([255 if speech else 0]))
+        for at_ms, speech, silence_ms in steps
+    ]
+    detector.observe(replace(signs[0], through_sample=ms_to_samples(9_000)))
+    detector.start(ms_to_samples(500))
+    assert [detector.observe(one) for one in signs] == [Decision.CONTINUE, Decision.END]

@@ -149,7 +149,8 @@ class TurnDetector:
         settings = self.settings
         spoken_until = _spoken_until(signs, settings.vad_threshold)
         if spoken_until is not None:
-            self._last_speech_sample = max(self._last_speech_sample, spoken_until)
+            # Also back: after a turn's end the next one's steps begin there, in audio that was decoded before.
+            self._last_speech_sample = spoken_until
         silence_ms = self._silence_ms(signs, speaking=spoken_until == signs.through_sample)
         self.confidence = end_of_turn_confidence(
             silence_ms, signs.last_word, turn_complete_probability=signs.turn_complete_probability
