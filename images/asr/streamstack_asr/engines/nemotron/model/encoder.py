@@ -108,15 +108,14 @@ class EncoderStep:
 
     def _convolve(self, index: int, layer: Any, slots: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         module = layer.conv
-        x = functional.glu(module.pointwise_conv1(x.transpose(1, 2)), dim=1)
+        # Convolutions of width 1 as products: several times as fast on a CPU.
+        x = functional.glu(_pointwise(module.pointwise_conv1, x), dim=-1).transpose(1, 2)
         pool = self._pools.convolution[index]
         whole = torch.cat([pool[slots], x], dim=2)
         pool.index_copy_(0, slots, whole[:, :, -pool.shape[2] :])
         depthwise = module.depthwise_conv
         x = functional.conv1d(whole, depthwise.weight, depthwise.bias, groups=depthwise.groups)
-        x = module.norm(x.transpose(1, 2)).transpose(1, 2)
-        out: torch.Tensor = module.pointwise_conv2(module.activation(x)).transpose(1, 2)
-        return out
+        return _pointwise(module.pointwise_conv2, module.activation(module.norm(x.transpose(1, 2))))
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(2, (self._heads, self._head_size)).transpose(1, 2)
@@ -143,3 +142,9 @@ class EncoderStep:
         device = self._pools.keys.device
         queries = torch.arange(frames, device=device)
         return ((keys - 1 - window - queries)[:, None] + torch.arange(keys, device=device))[None, None]
+
+
+def _pointwise(convolution: Any, x: torch.Tensor) -> torch.Tensor:
+    """A convolution of width 1 over ``x`` [rows, frames, channels]."""
+    out: torch.Tensor = functional.linear(x, convolution.weight[:, :, 0], convolution.bias)
+    return out
