@@ -37,7 +37,11 @@ def planned(environment: Mapping[str, str] | None = None, **options: Any) -> Set
 def test_without_a_gpu_one_worker_uses_every_core(gpus: Any) -> None:
     [worker] = planned(slots=5).workers
     assert (worker.config.device, worker.config.threads, worker.config.slots) == ("cpu", CORES, 5)
-    assert worker.environment == {"OMP_NUM_THREADS": str(CORES), "MKL_NUM_THREADS": str(CORES)}
+    assert worker.environment == {
+        "OMP_NUM_THREADS": str(CORES),
+        "MKL_NUM_THREADS": str(CORES),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
 
 
 def test_workers_on_the_cpu_share_its_cores(gpus: Any) -> None:
