@@ -97,6 +97,8 @@ def _add_up(commands: Commands) -> None:
         description="Runs license proxy, speech recognition and gateway as processes that listen on loopback only, "
         "with a throw-away license and credential. Prints one JSON line with the addresses once all are ready, logs to "
         "standard error, stops cleanly on SIGTERM and Ctrl-C (a second one kills).",
+        epilog=exit_codes.EXPLAINED,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     up.set_defaults(run=_up)
     add = up.add_argument

@@ -4,7 +4,7 @@ from typing import Final
 
 OK: Final = 0
 FAILED: Final = 1
-"""A service of the stack ended, did not become ready or had to be killed."""
+"""A service of the stack ended, did not become ready or had to be killed; a machine carries not even one session."""
 
 USAGE: Final = 2
 """Options, a file or a port cannot be used as asked; nothing was started or asked for."""
@@ -29,7 +29,7 @@ INTERRUPTED: Final = 130
 
 EXPLAINED: Final = f"""exit status:
   {OK}    all went well
-  {FAILED}    a service of the stack ended, did not become ready or had to be killed
+  {FAILED}    a service of the stack ended, did not become ready or had to be killed; calibrate: nothing met the target
   {USAGE}    options, a file or a port cannot be used as asked; nothing was started or asked for
   {UNREACHABLE}    no session or no answer: the endpoint refused, did not answer, or is none of ours
   {SESSION_ENDED}    the server ended the session with an error, or the connection was lost

@@ -10,6 +10,8 @@ from streamstack_cli.__main__ import main
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/command-line.md").read_text()
 COMMANDS = [
+    ("up",),
+    ("calibrate",),
     *(("license", name) for name in ("issue", "inspect", "revoke")),
     *(("usage", name) for name in ("export", "import", "receipt", "report")),
 ]

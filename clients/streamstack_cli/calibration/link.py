@@ -25,6 +25,9 @@ from streamstack_common.credential import Credential
 CALL_SECONDS: Final = 30.0
 """How long a server may take to answer, or to become ready for the next sessions."""
 
+WRITE_INTERVAL_SECONDS: Final = 0.004
+"""An idle link is written at once, a busy one this often, as a gateway does it."""
+
 Hear = Callable[[asr_pb2.SessionReply, float], None]
 """Takes one reply and when it came, seconds of the event loop's clock; never blocks, never raises."""
 
@@ -163,15 +166,17 @@ class Link(AbstractAsyncContextManager["Link"]):
     async def _write(self) -> None:
         # The stream is over when a write fails; the reader learns why.
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
-            sequence = 0
+            loop, sequence = asyncio.get_running_loop(), 0
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while True:
                     sequence += 1
+                    not_before = loop.time() + WRITE_INTERVAL_SECONDS
                     message = asr_pb2.ToAsr(heartbeat=asr_pb2.Heartbeat(sequence=sequence))
                     message.requests.extend(self._take())
                     await self._call.write(message.SerializeToString())
+                    await asyncio.sleep(max(0.0, not_before - loop.time()))
                     if not self._due:
                         break
 

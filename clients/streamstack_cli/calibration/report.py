@@ -26,9 +26,9 @@ def calibration(
     return Calibration(
         made_at=made_at,
         engine=server.engine,
-        model=str(getattr(server, "model", "")),
-        device=str(getattr(server, "device", "")),
-        precision=str(getattr(server, "precision", "")),
+        model=server.model,
+        device=server.device,
+        precision=server.precision,
         chunk_ms=server.chunk_ms,
         machine=machine,
         target=target,
