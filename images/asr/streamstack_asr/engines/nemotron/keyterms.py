@@ -2,8 +2,8 @@
 
 A tree is a list of edges: from a state, by a token, to a state. State 0 is the root, where every term begins; a
 decoder that is inside a term may go on in it or begin another one. What it has heard may also be the beginning of
-another term (the end of "new york" begins "york city"): a state has the edges of the longest
-such beginning too, as in the automaton of Aho and Corasick.
+another term (the end of "new york" begins "york city"): a state has the edges of the longest such beginning too, as in
+the automaton of Aho and Corasick.
 """
 
 from collections import deque

@@ -1,5 +1,6 @@
 """Slots are apart from each other; key terms decide what is close, in their own slot alone."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,6 +76,38 @@ def test_a_copy_goes_on_from_the_same_place_and_does_not_disturb_what_it_was_mad
     model.step(LOOKAHEAD, [spare], silence[None])
     (of_slot,) = model.step(LOOKAHEAD, [2], audio[None])
     assert [(one.token, one.frame) for one in of_copy.tokens] == [(one.token, one.frame) for one in of_slot.tokens]
+
+
+def test_a_slot_that_is_broken_breaks_no_other_and_says_nothing_until_it_is_begun_anew(model: Any) -> None:
+    import torch
+
+    for slot in (0, 1):
+        model.reset(slot)
+    (plain,) = tokens(model, [0])
+    model.reset(0)
+    with torch.inference_mode():
+        model._pools.keys[:, 1] = math.nan
+        model._pools.convolution[:, 1] = math.inf
+        model._pools.length[1] = model._pools.keys.shape[3]
+    whole, broken = tokens(model, [0, 1])
+    assert whole == plain
+    assert broken == []
+    row = model.step(LOOKAHEAD, [1], np.zeros((1, model.lanes[LOOKAHEAD].step_samples), np.int16))[0]
+    assert row.blank_posteriors == (1.0,) * (LOOKAHEAD + 1)
+    model.reset(1)
+    assert tokens(model, [1]) == [plain]
+
+
+def test_a_token_that_was_favoured_is_as_probable_as_without_terms(model: Any) -> None:
+    """Every token is a term: all are favoured alike, so what is said first is what would be said first."""
+    stream = oracle.Stream(oracle.noise(2.0, seed=3), model.lanes[LOOKAHEAD])
+    audio = stream.next()[None]
+    found = []
+    for terms in ([], [(token,) for token in range(model.facts.blank_token)]):
+        model.reset(0)
+        model.set_keyterms(0, terms)
+        found.append(model.step(LOOKAHEAD, [0], audio)[0].tokens[0])
+    assert found[0] == found[1]
 
 
 def test_every_frame_has_a_probability_of_blank(model: Any) -> None:

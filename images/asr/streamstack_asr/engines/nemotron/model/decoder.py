@@ -85,7 +85,7 @@ class DecoderStep:
             tokens.append(torch.where(emit, token, -1))
             frames.append(here)
             scores.append(score)
-            posterior = log_probabilities[:, self._blank].exp()
+            posterior = log_probabilities[:, self._blank].exp().nan_to_num(nan=1.0)
             blanks = blanks.scatter(1, here[:, None], torch.where(active, posterior, blanks[rows, here])[:, None])
             hidden, cell, output = self._predict(token, emit, hidden, cell, output)
             if edges is not None:

@@ -1,8 +1,9 @@
 """From a model folder to transformers' modules on a device. The folder's structure was checked by the store."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 import transformers
@@ -10,6 +11,8 @@ import transformers
 from streamstack_asr.engines.nemotron.facts import CLASSES, ModelError, ModelFacts
 from streamstack_asr.engines.nemotron.model.precision import choose
 from streamstack_asr.engines.nemotron.store.folder import check_folder
+
+_NAMED: Final = 3  # tensors in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +39,32 @@ def load(folder: Path, *, device: str, precision: str) -> Loaded:
         torch.backends.cudnn.allow_tf32 = False
     try:
         model, report = getattr(transformers, CLASSES[facts.architecture]).from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are named; they are refused below
         )
         extractor = transformers.NemotronAsrStreamingFeatureExtractor.from_pretrained(folder, local_files_only=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"{folder}: transformers cannot load it: {error}") from error
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if report.get(kind):
-            names = ", ".join(sorted(map(str, report[kind]))[:3])
-            raise ModelError(f"{folder}: {kind.replace('_', ' ')} in the weights: {names}")
+    _check_report(folder, report)
     if extractor.feature_size != facts.mel_bins:
         raise ModelError(
             f"{folder / 'preprocessor_config.json'}: feature_size {extractor.feature_size}, "
             f"expected the model's {facts.mel_bins}"
         )
     return Loaded(model.to(place).eval().requires_grad_(requires_grad=False), extractor, facts, place)
+
+
+def _check_report(folder: Path, report: Mapping[str, Iterable[Any]]) -> None:
+    """Raise ModelError unless every tensor of the class was there, of its shape, and no other."""
+    wrong = [f"{name} is missing" for name in report.get("missing_keys", ())]
+    wrong += [f"{name} is none of the model's" for name in report.get("unexpected_keys", ())]
+    wrong += [
+        f"{name} is {list(found)}, expected {list(expected)}"
+        for name, found, expected in report.get("mismatched_keys", ())
+    ]
+    if wrong:
+        more = f", and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise ModelError(f"{folder}: weights: {', '.join(sorted(wrong)[:_NAMED])}{more}")
