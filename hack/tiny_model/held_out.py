@@ -124,10 +124,20 @@ def placed_words(count: int, seed: int = 1005) -> Iterator[tuple[Clip, tuple[Pla
 
 def trimmed(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
     """Cut both ends where nothing is said: 40 dB or more below the loudest 10 ms, or near the recording's own noise."""
+    loud = _loud(samples)
+    return samples[loud[0] * 160 : (loud[-1] + 1) * 160]
+
+
+def longest_pause_ms(samples: npt.NDArray[np.int16]) -> int:
+    """Return the longest stretch between two sounds where nothing is said, by the same measure."""
+    return int(np.diff(_loud(samples)).max(initial=1) - 1) * 10
+
+
+def _loud(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.intp]:
+    """Return the numbers of the 10 ms where something is said."""
     frames = samples[: len(samples) // 160 * 160].reshape(-1, 160).astype(np.float64)
     levels = np.sqrt((frames**2).mean(1))
-    loud = np.flatnonzero(levels > max(0.01 * levels.max(), NOISE_FACTOR * np.quantile(levels, 0.1)))
-    return samples[loud[0] * 160 : (loud[-1] + 1) * 160]
+    return np.flatnonzero(levels > max(0.01 * levels.max(), NOISE_FACTOR * np.quantile(levels, 0.1)))
 
 
 def _clip(voice: Voice, said: str) -> Clip:
