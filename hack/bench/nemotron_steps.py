@@ -99,7 +99,7 @@ def gpu_work_ms(model: SlotModel, lookahead: int, batch: int) -> float:
             step.decode(biased=False)
         end.record()
     end.synchronize()
-    return begin.elapsed_time(end) / REPLAYS
+    return float(begin.elapsed_time(end)) / REPLAYS
 
 
 def measure(model: SlotModel, lookahead: int, batch: int, *, seconds: float) -> Row:
