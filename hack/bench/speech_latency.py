@@ -46,11 +46,15 @@ async def speak(endpoint: str, pcm: bytes) -> tuple[float, Heard]:
     async with connect(f"{endpoint}/v3/ws?sample_rate=16000", additional_headers=headers) as client:
         listening = asyncio.create_task(listen(client, heard))
         began = loop.time()
-        for number, start in enumerate(range(0, len(pcm), FRAME_BYTES), 1):
-            # A frame can be sent when its last sample has been spoken.
-            await asyncio.sleep(began + number * FRAME_MS / 1000 - loop.time())
-            await client.send(pcm[start : start + FRAME_BYTES])
-        await client.send('{"type": "Terminate"}')
+        try:
+            for number, start in enumerate(range(0, len(pcm), FRAME_BYTES), 1):
+                # A frame can be sent when its last sample has been spoken.
+                await asyncio.sleep(began + number * FRAME_MS / 1000 - loop.time())
+                await client.send(pcm[start : start + FRAME_BYTES])
+            await client.send('{"type": "Terminate"}')
+        finally:
+            # An end that was not asked for is the sender's error, too.
+            await asyncio.gather(listening, return_exceptions=True)
         await listening
     return began, heard
 
